@@ -1,0 +1,1 @@
+//! Vocabulary, the PortMapper trait and leases for publishing container ports.

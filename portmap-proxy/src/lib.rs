@@ -1,0 +1,1 @@
+//! The userland proxy of portmap: TCP ports forwarded in one process.

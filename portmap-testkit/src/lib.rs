@@ -1,0 +1,1 @@
+//! Labs of network namespaces, webapp and busybox containers to test port publishing.

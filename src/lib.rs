@@ -1,0 +1,1 @@
+//! Publish container ports on a Linux host.
