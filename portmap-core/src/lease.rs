@@ -1,0 +1,133 @@
+//! The right to what is in force.
+
+use std::{error, fmt, future::Future, mem, pin::Pin};
+
+use crate::{Binding, Error};
+
+/// The right to a set of [`Binding`]s: they are in force as long as it lives.
+///
+/// **Dropping a lease withdraws its ports**: the release starts in the background, the drop itself never
+/// blocks, and an error can only be logged. [`release`](Self::release) does the same and reports how it went;
+/// [`disarm`](Self::disarm) gives the right up and leaves the ports published.
+///
+/// A release in the background needs the mapper's runtime to be alive; where that ends first, the ports end
+/// with it.
+#[must_use = "dropping a lease withdraws its ports"]
+#[derive(Debug, Default)]
+pub struct Lease {
+    bindings: Vec<Binding>,
+    /// Released from the last to the first.
+    holds: Vec<Box<dyn Hold>>,
+}
+
+/// What a mapper keeps in force for a [`Lease`]: its side of releasing. Mappers implement it, nobody calls it.
+///
+/// **Dropping a hold starts the release in the background**, without blocking.
+pub trait Hold: fmt::Debug + Send + Sync + 'static {
+    /// Withdraws what is in force; done when the ports are free.
+    ///
+    /// Where that fails, the hold comes back with the error, so that it can be tried again.
+    /// Dropping the future must not stop the release: it goes on in the background.
+    fn release(self: Box<Self>) -> Pin<Box<dyn Future<Output = Result<(), NotReleased>> + Send>>;
+
+    /// Leaves what is in force as it is, until the process or the kernel ends it.
+    fn disarm(self: Box<Self>);
+}
+
+/// A [`Hold`] that could not be released, and why.
+#[derive(Debug)]
+pub struct NotReleased {
+    /// Why.
+    pub error: Error,
+    /// What is still in force.
+    pub hold: Box<dyn Hold>,
+}
+
+impl Lease {
+    /// A lease on `bindings`, kept in force by `hold`. For authors of mappers.
+    pub fn new(bindings: Vec<Binding>, hold: impl Hold) -> Self {
+        Self { bindings, holds: vec![Box::new(hold)] }
+    }
+
+    /// What is in force.
+    pub fn bindings(&self) -> &[Binding] {
+        &self.bindings
+    }
+
+    /// This lease and a later one as one. The later one is released first.
+    pub fn join(mut self, mut later: Self) -> Self {
+        self.bindings.append(&mut later.bindings);
+        self.holds.append(&mut later.holds);
+        self
+    }
+
+    /// Withdraws the ports, in the reverse order of publishing. They are free when this returns.
+    ///
+    /// A mapper that has connections open may let them end first: how long, its own documentation says.
+    ///
+    /// # Errors
+    /// What could not be withdrawn comes back as [`ReleaseError::into_lease`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop the release: it goes on in the background.
+    pub async fn release(mut self) -> Result<(), ReleaseError> {
+        while let Some(hold) = self.holds.pop() {
+            if let Err(NotReleased { error, hold }) = hold.release().await {
+                self.holds.push(hold);
+                return Err(ReleaseError { error, lease: self });
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up the right and leaves the ports published. Returns what stays in force.
+    ///
+    /// For how long depends on the mapper: what a process serves ends with the process.
+    pub fn disarm(mut self) -> Vec<Binding> {
+        for hold in self.holds.drain(..) {
+            hold.disarm();
+        }
+        mem::take(&mut self.bindings)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        while let Some(hold) = self.holds.pop() {
+            drop(hold);
+        }
+    }
+}
+
+/// A release that failed. What is still in force is not lost: [`into_lease`](Self::into_lease).
+///
+/// Dropping this drops the lease inside, which tries once more in the background.
+#[derive(Debug)]
+pub struct ReleaseError {
+    error: Error,
+    lease: Lease,
+}
+
+impl ReleaseError {
+    /// Why it failed.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The lease, to try again or to [`disarm`](Lease::disarm).
+    pub fn into_lease(self) -> Lease {
+        self.lease
+    }
+}
+
+impl fmt::Display for ReleaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the ports could not be released")
+    }
+}
+
+impl error::Error for ReleaseError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

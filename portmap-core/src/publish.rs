@@ -1,0 +1,127 @@
+//! A request to publish.
+
+use crate::{Endpoint, Error, ErrorKind, HostPort, Mapping, Protocol};
+
+/// A request: one endpoint's mappings, published all or not at all.
+///
+/// ```
+/// # use portmap_core::{Endpoint, PortSpec, Publish};
+/// let web = Publish::new(Endpoint::from([172, 17, 0, 2]))
+///     .with("8080:80".parse::<PortSpec>()?)
+///     .with("127.0.0.1::9090/udp".parse::<PortSpec>()?);
+/// # Ok::<(), portmap_core::PortSpecError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    endpoint: Endpoint,
+    mappings: Vec<Mapping>,
+}
+
+impl Publish {
+    /// A request that publishes nothing yet.
+    pub fn new(endpoint: impl Into<Endpoint>) -> Self {
+        Self { endpoint: endpoint.into(), mappings: Vec::new() }
+    }
+
+    /// The request with one more mapping; a [`PortSpec`](crate::PortSpec) is one.
+    #[must_use]
+    pub fn with(mut self, mapping: impl Into<Mapping>) -> Self {
+        self.mappings.push(mapping.into());
+        self
+    }
+
+    /// The container that is to be reached.
+    pub const fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// What is asked for, in the order in which it was asked.
+    pub fn mappings(&self) -> &[Mapping] {
+        &self.mappings
+    }
+
+    /// Finds what cannot be meant, before anything is touched. Every mapper calls this first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the endpoint is an address that no container can have (unspecified,
+    /// multicast, broadcast), or where two mappings want one host port of one address.
+    pub fn check(&self) -> Result<(), Error> {
+        let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
+        for addr in self.endpoint.addrs() {
+            let broadcast = self.endpoint.v4().is_some_and(|v4| v4.is_broadcast());
+            if addr.is_unspecified() || addr.is_multicast() || broadcast {
+                return invalid(format!("{addr} cannot be the address of a container"));
+            }
+        }
+        let exact: Vec<_> = self.mappings.iter().filter_map(exact_claims).collect();
+        for (place, (mapping, ports)) in exact.iter().enumerate() {
+            for (other, other_ports) in &exact[..place] {
+                if mapping.protocol() == other.protocol()
+                    && ports.overlaps(*other_ports)
+                    && mapping.host().any(|one| other.host().any(|two| one.overlaps(two)))
+                {
+                    let protocol: Protocol = mapping.protocol();
+                    return invalid(format!(
+                        "host port {ports}/{protocol} is asked for twice in one request"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn exact_claims(mapping: &Mapping) -> Option<(&Mapping, crate::PortRange)> {
+    match mapping.host_port() {
+        HostPort::Exact(ports) => Some((mapping, ports)),
+        HostPort::Ephemeral | HostPort::AnyOf(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PortSpec;
+
+    fn request(endpoint: &str, specs: &[&str]) -> Publish {
+        let endpoint: Endpoint = endpoint.parse().unwrap();
+        specs.iter().fold(Publish::new(endpoint), |request, spec| {
+            request.with(spec.parse::<PortSpec>().unwrap())
+        })
+    }
+
+    #[test]
+    fn a_port_asked_for_twice_is_invalid() {
+        let twice = [
+            ["8080:80", "8080:81"],
+            ["8080:80", "127.0.0.1:8080:80"],
+            ["0.0.0.0:8080:80", "127.0.0.1:8080:80"],
+            ["8000-8010:9000-9010", "8005:80"],
+        ];
+        for specs in twice {
+            let error = request("192.0.2.2", &specs).check().expect_err(specs[1]);
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+        }
+        let fine = [
+            ["8080:80", "8080:80/udp"],
+            ["127.0.0.1:8080:80", "127.0.0.2:8080:80"],
+            ["0.0.0.0:8080:80", "[::]:8080:80"],
+            ["8080:80", "8080-8090:80"],
+            ["80", "80"],
+        ];
+        for specs in fine {
+            request("192.0.2.2", &specs).check().expect(specs[1]);
+        }
+    }
+
+    #[test]
+    fn no_container_has_an_address_for_many() {
+        for endpoint in ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"] {
+            let error = request(endpoint, &["80"]).check().expect_err(endpoint);
+            assert_eq!(
+                error.to_string(),
+                format!("{endpoint} cannot be the address of a container")
+            );
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Taking host ports: all of a request, or none.
+
+mod candidates;
+mod socket;
+
+use socket2::Socket;
+use tokio::task;
+
+use crate::{
+    Binding, Endpoint, Error, ErrorKind, HostPort, Mapping, Port, PortRange, Protocol, Publish,
+    reserve::socket::Refusal,
+};
+
+/// How many sockets are opened before other tasks get a turn: about a millisecond's worth.
+const SOCKETS_A_TURN: usize = 64;
+
+/// The host sockets of one request, bound and silent. Dropping it frees them.
+///
+/// From the moment of reservation nobody else can have the ports, and until [`Reserved::serve`] no client is
+/// answered: a filter in front of each socket drops what comes, so that a client tries again a moment later
+/// instead of meeting a port that accepts and hangs.
+///
+/// For authors of mappers.
+#[derive(Debug)]
+pub struct Reservation {
+    reserved: Vec<Reserved>,
+}
+
+/// One [`Binding`] of a [`Reservation`] and its sockets.
+#[derive(Debug)]
+pub struct Reserved {
+    binding: Binding,
+    sockets: Vec<Socket>,
+}
+
+impl Reservation {
+    /// Reserves the host ports of a request: sockets that listen (TCP) or are bound (UDP), all or none.
+    ///
+    /// A mapping for all addresses takes one dual-stack socket a port (`IPV6_V6ONLY` off), an IPv4 one where the
+    /// kernel has no IPv6. Ports that wait in TIME_WAIT are no obstacle. Exact ports are taken before free ones
+    /// are looked for, so that no mapping of a request takes what another one names.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where [`Publish::check`] says so, and [`AddrInUse`](ErrorKind::AddrInUse)
+    /// (with the holder, where it can be seen), [`AddrNotAvailable`](ErrorKind::AddrNotAvailable),
+    /// [`Denied`](ErrorKind::Denied), [`Exhausted`](ErrorKind::Exhausted) or [`Unsupported`](ErrorKind::Unsupported)
+    /// (SCTP) for the first port that could not be had.
+    ///
+    /// # Cancel safety
+    /// Dropping the future frees what was taken.
+    pub async fn listening(request: &Publish) -> Result<Self, Error> {
+        request.check()?;
+        let mut order: Vec<_> = request.mappings().iter().enumerate().collect();
+        order.sort_by_key(|(_, mapping)| match mapping.host_port() {
+            HostPort::Exact(_) => 0,
+            HostPort::AnyOf(_) => 1,
+            HostPort::Ephemeral => 2,
+        });
+        let mut taken = Vec::with_capacity(order.len());
+        for (place, mapping) in order {
+            taken.push((place, reserve(mapping, request.endpoint()).await?));
+        }
+        taken.sort_by_key(|(place, _)| *place);
+        let reserved = taken.into_iter().flat_map(|(_, reserved)| reserved).collect();
+        Ok(Self { reserved })
+    }
+
+    /// What will be in force, in the order of the request.
+    pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
+        self.reserved.iter().map(Reserved::binding)
+    }
+
+    /// Each binding with its sockets, in the order of the request.
+    pub fn into_reserved(self) -> Vec<Reserved> {
+        self.reserved
+    }
+}
+
+impl Reserved {
+    /// What will be in force.
+    pub fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
+    /// Lets clients in, and hands over the sockets, socket *n* for host port *n*.
+    ///
+    /// They are non-blocking and close on exec; TCP ones listen.
+    ///
+    /// # Errors
+    /// [`Backend`](ErrorKind::Backend) where the kernel does not take the filter away.
+    pub fn serve(self) -> Result<(Binding, Vec<Socket>), Error> {
+        for socket in &self.sockets {
+            socket.detach_filter().map_err(|error| {
+                let message = format!("{} cannot be opened to clients", self.binding);
+                Error::new(ErrorKind::Backend, message).with_source(error)
+            })?;
+        }
+        Ok((self.binding, self.sockets))
+    }
+}
+
+/// Takes the first candidate that is free on all addresses of the mapping.
+async fn reserve(mapping: &Mapping, endpoint: Endpoint) -> Result<Vec<Reserved>, Error> {
+    let protocol = mapping.protocol();
+    if protocol == Protocol::Sctp {
+        let message = "SCTP ports cannot be served by a process, only by rules in the kernel";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let mut first_refusal = None;
+    let mut opened = 0;
+    for first in candidates::of(mapping)? {
+        match take_block(mapping, endpoint, first, &mut opened).await {
+            Ok(reserved) => return Ok(reserved),
+            Err(refusal) if refusal.concerns_the_port() => {
+                first_refusal.get_or_insert(refusal);
+            }
+            Err(refusal) => return Err(refusal.into_error(protocol)),
+        }
+    }
+    let wanted: PortRange = match mapping.host_port() {
+        HostPort::Exact(ports) | HostPort::AnyOf(ports) => ports,
+        HostPort::Ephemeral => candidates::ephemeral_ports()?,
+    };
+    let cause = first_refusal.map(|refusal| refusal.into_error(protocol));
+    match (mapping.host_port(), cause) {
+        (HostPort::Exact(_), Some(cause)) => Err(cause),
+        (_, cause) => {
+            let message = match mapping.container_ports().len() {
+                1 => format!("no port of {wanted}/{protocol} is free"),
+                n => format!("no {n} neighbouring ports of {wanted}/{protocol} are free"),
+            };
+            let error = Error::new(ErrorKind::AddrInUse, message);
+            Err(match cause {
+                Some(cause) => error.with_source(cause),
+                None => error,
+            })
+        }
+    }
+}
+
+/// Takes the ports from `first` on, on every address of the mapping, or none.
+async fn take_block(
+    mapping: &Mapping,
+    endpoint: Endpoint,
+    first: Port,
+    opened: &mut usize,
+) -> Result<Vec<Reserved>, Refusal> {
+    let mut taken = Vec::new();
+    for host_addr in mapping.host() {
+        let ports = mapping.container_ports();
+        let Some(binding) = Binding::new(mapping.protocol(), host_addr, first, endpoint, ports)
+        else {
+            continue;
+        };
+        let mut sockets = Vec::with_capacity(ports.len());
+        for port in binding.host_ports().iter() {
+            sockets.push(socket::open(mapping.protocol(), host_addr, port)?);
+            *opened += 1;
+            if *opened % SOCKETS_A_TURN == 0 {
+                task::yield_now().await;
+            }
+        }
+        taken.push(Reserved { binding, sockets });
+    }
+    Ok(taken)
+}

@@ -1,0 +1,122 @@
+//! One reserved host socket.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use nix::errno::Errno;
+use socket2::{Domain, SockFilter, Socket, Type};
+
+use crate::{Error, ErrorKind, HostAddr, Port, Protocol, holder};
+
+/// The classic BPF program `ret #0`: nothing passes.
+const DROP_ALL: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, 0)];
+
+/// As many connections waiting as `net.core.somaxconn` allows: the kernel lowers the number to that.
+const BACKLOG: i32 = i32::MAX;
+
+/// A host port that could not be had.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    host: HostAddr,
+    port: Port,
+    error: io::Error,
+}
+
+/// Takes one host port: bound, listening where the protocol listens, and silent.
+pub(super) fn open(protocol: Protocol, host: HostAddr, port: Port) -> Result<Socket, Refusal> {
+    let number = port.number();
+    let opened = match host {
+        HostAddr::Ip(ip) => bind(protocol, SocketAddr::new(ip, number), true),
+        HostAddr::Any => {
+            let dual = bind(protocol, (Ipv6Addr::UNSPECIFIED, number).into(), false);
+            match dual {
+                Err(error) if errno(&error) == Errno::EAFNOSUPPORT => {
+                    bind(protocol, (Ipv4Addr::UNSPECIFIED, number).into(), true)
+                }
+                other => other,
+            }
+        }
+    };
+    opened.map_err(|error| Refusal { host, port, error })
+}
+
+fn bind(protocol: Protocol, addr: SocketAddr, only_v6: bool) -> io::Result<Socket> {
+    let tcp = protocol == Protocol::Tcp;
+    let (kind, protocol) = match tcp {
+        true => (Type::STREAM, socket2::Protocol::TCP),
+        false => (Type::DGRAM, socket2::Protocol::UDP),
+    };
+    let socket = Socket::new(Domain::for_address(addr), kind.nonblocking(), Some(protocol))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.attach_filter(&DROP_ALL)?;
+    if tcp {
+        // Lets a port in TIME_WAIT be taken. On UDP it would let two share the port, and one get nothing.
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&addr.into())?;
+    if tcp {
+        // With SO_REUSEADDR a bound port is not ours yet: a listening one is.
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+impl Refusal {
+    /// Whether another port might do.
+    pub(super) fn concerns_the_port(&self) -> bool {
+        matches!(errno(&self.error), Errno::EADDRINUSE | Errno::EACCES)
+    }
+
+    pub(super) fn into_error(self, protocol: Protocol) -> Error {
+        let Self { host, port, error } = self;
+        let wanted = format!("{host}:{port}/{protocol}");
+        let (kind, message) = match errno(&error) {
+            Errno::EADDRINUSE => {
+                let message = match holder::find(protocol, host, port) {
+                    Some(holder) => holder.to_string(),
+                    None => format!("{wanted} is in use"),
+                };
+                // The number says no more than the kind does.
+                return Error::new(ErrorKind::AddrInUse, message);
+            }
+            Errno::EADDRNOTAVAIL => {
+                let message = match host {
+                    HostAddr::Ip(ip) => format!("{ip} is not an address of this host"),
+                    HostAddr::Any => format!("{wanted} is not available"),
+                };
+                (ErrorKind::AddrNotAvailable, message)
+            }
+            Errno::EACCES | Errno::EPERM => {
+                let hint =
+                    "a port below net.ipv4.ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE";
+                (ErrorKind::Denied, format!("{wanted} is not permitted: {hint}"))
+            }
+            Errno::EMFILE => {
+                let message = format!("{wanted}: RLIMIT_NOFILE allows no further socket");
+                (ErrorKind::Exhausted, message)
+            }
+            Errno::ENFILE => {
+                let message = format!("{wanted}: the host's fs.file-max is reached");
+                (ErrorKind::Exhausted, message)
+            }
+            Errno::ENOBUFS | Errno::ENOMEM => {
+                let message = format!("{wanted}: the kernel has no memory for a further socket");
+                (ErrorKind::Exhausted, message)
+            }
+            Errno::EAFNOSUPPORT => {
+                let message = format!("{wanted}: this kernel has no such address family");
+                (ErrorKind::AddrNotAvailable, message)
+            }
+            _ => (ErrorKind::Backend, format!("{wanted} cannot be reserved")),
+        };
+        Error::new(kind, message).with_source(error)
+    }
+}
