@@ -1,0 +1,143 @@
+//! Rules: matches and what follows from them.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use portmap_core::{Port, PortRange, Protocol};
+
+use super::{Key, Name, Purpose};
+use crate::{Family, Interface};
+
+/// Where all of `matches` hold, `target` follows; where one doesn't, the next rule is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// What must hold, in nftables' order of evaluation. iptables has an order of its own.
+    pub matches: Vec<Match>,
+    /// What follows.
+    pub target: Target,
+    /// Why the rule exists. The kernel doesn't know.
+    pub purpose: Purpose,
+}
+
+/// Something that holds for a packet, or doesn't.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Match {
+    /// Whether `what` must *not* hold.
+    pub not: bool,
+    /// What is asked.
+    pub what: What,
+}
+
+impl Match {
+    /// It must hold.
+    pub const fn is(what: What) -> Self {
+        Self { not: false, what }
+    }
+
+    /// It must not hold.
+    pub const fn not(what: What) -> Self {
+        Self { not: true, what }
+    }
+}
+
+/// A question about a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    /// It is of this family: `meta nfproto`. iptables has tables for it instead.
+    Family(Family),
+    /// It came in by this interface; nothing did that the host itself sends.
+    InInterface(Interface),
+    /// It will leave by this interface.
+    OutInterface(Interface),
+    /// Its source lies in here. An address is a net of one.
+    Source(IpNet),
+    /// Its destination lies in here.
+    Destination(IpNet),
+    /// Its transport protocol.
+    Protocol(L4),
+    /// Its transport protocol, and its destination port is one of these.
+    DestinationPorts(Protocol, PortRange),
+    /// Its source is one of the host's addresses.
+    SourceIsLocal,
+    /// Its destination is one of the host's addresses.
+    DestinationIsLocal,
+    /// What is known of its connection.
+    Connection(Connection),
+    /// What these fields of it say, put together, is an element of the set. nftables alone.
+    InSet(Key, Name),
+}
+
+/// A transport protocol, or the control messages beside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum L4 {
+    /// A protocol with ports.
+    Transport(Protocol),
+    /// ICMP for IPv4.
+    Icmp,
+    /// ICMP for IPv6.
+    Icmpv6,
+}
+
+/// What connection tracking knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Connection {
+    /// Packets were seen both ways, or it belongs to such a connection.
+    Established,
+    /// Its destination was rewritten.
+    DestinationRewritten,
+}
+
+/// What follows from a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// This base chain and what it called have no objection.
+    Accept,
+    /// The packet is dropped.
+    Drop,
+    /// Back to the calling chain; at the end of a base chain its policy decides.
+    Return,
+    /// The rules of that chain first, then the next one here.
+    Jump(Name),
+    /// The destination becomes this address; nothing more is asked.
+    Dnat {
+        /// The new destination.
+        to: IpAddr,
+        /// The new port.
+        ports: NatPorts,
+    },
+    /// The destination becomes what the map says for these fields. Where it says nothing, the next rule is asked.
+    /// nftables alone.
+    DnatMap {
+        /// The family of the addresses in the map.
+        family: Family,
+        /// What is looked up.
+        key: Key,
+        /// The map: its data is an address with or without a port.
+        map: Name,
+    },
+    /// What the map says for these fields follows. Where it says nothing, the next rule is asked. nftables alone.
+    VerdictMap {
+        /// What is looked up.
+        key: Key,
+        /// The map: its data is a verdict.
+        map: Name,
+    },
+    /// The source becomes the address of the outgoing interface; nothing more is asked.
+    Masquerade,
+}
+
+/// The destination port after NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NatPorts {
+    /// It stays as it is.
+    Keep,
+    /// It becomes this one.
+    To(Port),
+    /// Port `base` becomes the first one of `to`, the next one the second, and so on. iptables alone.
+    Shift {
+        /// The first host port.
+        base: Port,
+        /// The container's ports.
+        to: PortRange,
+    },
+}

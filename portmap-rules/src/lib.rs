@@ -1,0 +1,18 @@
+//! Publishing container ports by NAT in the kernel.
+
+mod diff;
+mod family;
+mod ir;
+mod model;
+
+pub use diff::{Change, Element, Transaction};
+pub use family::Family;
+pub use ir::{
+    Base, Chain, ChainKind, ChainPolicy, Connection, Data, DataType, Field, Hook, Key, L4, Match,
+    Name, NatPorts, Ownership, Priority, Purpose, Rule, Ruleset, Set, Table, TableFamily, TableId,
+    Target, Value, Verdict, What,
+};
+pub use model::{
+    GatewayMode, Hairpin, Interface, InterfaceError, Layout, Loopback, Network, NetworkError,
+    NetworkParseError, Policy, Prefix, PrefixError, Subnet,
+};
