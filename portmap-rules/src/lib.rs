@@ -1,10 +1,13 @@
 //! Publishing container ports by NAT in the kernel.
 
+mod compile;
 mod diff;
 mod family;
 mod ir;
 mod model;
+mod render;
 
+pub use compile::{CompileError, compile};
 pub use diff::{Change, Element, Transaction};
 pub use family::Family;
 pub use ir::{

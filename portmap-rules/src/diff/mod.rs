@@ -1,5 +1,7 @@
 //! From what is in force to what should be.
 
+mod apply;
+mod compare;
 mod transaction;
 
 pub use transaction::{Change, Element, Transaction};

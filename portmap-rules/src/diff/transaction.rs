@@ -43,13 +43,13 @@ pub enum Change {
         /// Its key, data and flags; no elements.
         set: Set,
     },
-    /// A new chain, empty: its rules follow as [`WriteChain`](Self::WriteChain) or [`InsertRule`](Self::InsertRule).
+    /// A new chain: its rules follow as [`WriteChain`](Self::WriteChain) or [`InsertRule`](Self::InsertRule).
     AddChain {
         /// Where.
         table: TableId,
         /// Its name.
         name: Name,
-        /// Its ownership and hook; no rules.
+        /// Its ownership and hook. No rules, unless it is a [`Kept`](crate::Ownership::Kept) one: its own.
         chain: Chain,
     },
     /// Elements go. In one set deletions come before additions: new data for an old key is both.
@@ -117,4 +117,23 @@ pub enum Change {
     },
     /// A table goes with all that is in it.
     DeleteTable(TableId),
+}
+
+impl Change {
+    /// The table that it is about.
+    pub const fn table(&self) -> &TableId {
+        match self {
+            Self::AddTable(table)
+            | Self::DeleteTable(table)
+            | Self::AddSet { table, .. }
+            | Self::AddChain { table, .. }
+            | Self::DeleteElements { table, .. }
+            | Self::AddElements { table, .. }
+            | Self::WriteChain { table, .. }
+            | Self::DeleteRule { table, .. }
+            | Self::InsertRule { table, .. }
+            | Self::DeleteChain { table, .. }
+            | Self::DeleteSet { table, .. } => table,
+        }
+    }
 }

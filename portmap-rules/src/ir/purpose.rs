@@ -34,10 +34,12 @@ pub enum Purpose {
     Unprotected,
     /// Containers talk to neighbours and to the world.
     Outgoing,
-    /// Containers of one network talk to each other, or not.
+    /// Containers of one network talk to each other.
     Neighbours,
-    /// Containers without neighbours still talk to the world.
-    OutgoingWithoutNeighbours,
+    /// Containers of one network don't talk to each other.
+    NoNeighbours,
+    /// Containers that don't talk to each other still talk to the world.
+    OutgoingAlone,
     /// Only what is for the host itself is looked up: transit traffic is never touched.
     ToHost,
     /// The same for what the host itself sends.

@@ -1,0 +1,50 @@
+//! Who may talk to whom.
+
+use super::{
+    push,
+    sets::{PUBLISHED, ROUTED_PORTS, Sets},
+    write::{ESTABLISHED, comes_in, family, from_elsewhere, goes_out, to_elsewhere},
+};
+use crate::{Chain, Family, Field, Name, Purpose, Table, Target, compile::Plan};
+
+pub(super) fn add(table: &mut Table, plan: &Plan<'_>, sets: &Sets) {
+    let name = Name::from(match plan.family {
+        Family::Ipv4 => "forward4",
+        Family::Ipv6 => "forward6",
+    });
+    push(table, "forward", Purpose::Enter, [family(plan.family)], Target::Jump(name.clone()));
+    table.chains.insert(name, chain(plan, sets));
+}
+
+/// What no rule decides goes on: containers reach the world, and traffic that is none of ours is left alone.
+fn chain(plan: &Plan<'_>, sets: &Sets) -> Chain {
+    let mut chain = Chain::regular();
+    let out_of = |stem| sets.bridge(stem, Field::OutInterface);
+    let into = |stem| sets.bridge(stem, Field::InInterface);
+
+    if let Some(bridge) = out_of("bridges") {
+        chain.push(Purpose::Answers, [bridge, ESTABLISHED], Target::Accept);
+    }
+    for member in plan.internal().rev() {
+        let (bridge, net) = (member.bridge, member.net);
+        chain.push(Purpose::InternalIn, [goes_out(bridge), from_elsewhere(net)], Target::Drop);
+        chain.push(Purpose::InternalOut, [comes_in(bridge), to_elsewhere(net)], Target::Drop);
+    }
+    if let (Some(from), Some(to)) = (into("routed"), out_of("routed")) {
+        chain.push(Purpose::RoutedAnswers, [from, ESTABLISHED], Target::Accept);
+        chain.push(Purpose::RoutedIcmp, [to, plan.icmp()], Target::Accept);
+    }
+    if let Some((key, map)) = sets.key("within") {
+        chain.push(Purpose::Neighbours, [], Target::VerdictMap { key, map });
+    }
+    if let (Some(from), Some(to)) = (into("bridges"), out_of("isolated")) {
+        chain.push(Purpose::Isolation, [from, to], Target::Drop);
+    }
+    for port in PUBLISHED.into_iter().chain(ROUTED_PORTS).filter_map(|stem| sets.lookup(stem)) {
+        chain.push(Purpose::Published, [port], Target::Accept);
+    }
+    if let Some(bridge) = out_of("protected") {
+        chain.push(Purpose::Unpublished, [bridge], Target::Drop);
+    }
+    chain
+}

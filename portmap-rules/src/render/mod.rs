@@ -1,0 +1,60 @@
+//! Rules as text.
+
+mod iptables;
+mod listing;
+mod nft_rule;
+mod nftables;
+mod restore;
+
+use std::fmt;
+
+use iptables::Arguments;
+use nft_rule::RuleText;
+
+use crate::{Layout, Rule, Ruleset, TableFamily, Transaction};
+
+impl fmt::Display for Ruleset {
+    /// What the rule language's own tool would list.
+    ///
+    /// For iptables a line `# ipv4 filter` for each table, and what `iptables -t filter -S` prints: of a built-in
+    /// chain the owner's rules alone. For nftables what `nft list table inet NAME` prints, with elements in order.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tables().iter().try_for_each(|(id, table)| match self.layout() {
+            Layout::Iptables => {
+                writeln!(f, "# {id}")?;
+                listing::write(f, table)
+            }
+            Layout::Nftables => nftables::write(f, id, table),
+        })
+    }
+}
+
+impl Rule {
+    /// The rule in a language's words, without its chain: `-i docker0 -j ACCEPT`, `iifname "docker0" accept`.
+    pub const fn text(&self, layout: Layout) -> impl fmt::Display {
+        InWords(layout, self)
+    }
+}
+
+struct InWords<'a>(Layout, &'a Rule);
+
+impl fmt::Display for InWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(layout, rule) = *self;
+        match layout {
+            Layout::Iptables => Arguments(rule).fmt(f),
+            Layout::Nftables => RuleText(rule).fmt(f),
+        }
+    }
+}
+
+impl Transaction {
+    /// What `iptables-restore --noflush` (`ip6tables-restore` for IPv6) reads to make the changes in one family's
+    /// tables: one commit a table, raw before nat before filter, so that guards stand before what they guard.
+    ///
+    /// Empty where nothing changes. A chain of [`Ownership::Kept`](crate::Ownership::Kept) is created where
+    /// `creates_kept` says so and never touched otherwise: `-N` fails where it exists.
+    pub fn to_restore(&self, family: TableFamily, creates_kept: bool) -> String {
+        restore::text(self, family, creates_kept)
+    }
+}

@@ -1,0 +1,73 @@
+//! A transaction as `iptables-restore --noflush` reads it.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::iptables::Arguments;
+use crate::{Change, Name, Ownership, TableFamily, Transaction};
+
+/// Of one table.
+#[derive(Default)]
+struct Commit {
+    /// `:CHAIN - [0:0]` creates the chain, or flushes it and it alone.
+    declared: String,
+    rules: String,
+    /// Chains can go once nothing refers to them.
+    deleted: String,
+}
+
+pub(super) fn text(transaction: &Transaction, family: TableFamily, creates_kept: bool) -> String {
+    let mut commits: BTreeMap<&Name, Commit> = BTreeMap::new();
+    for change in transaction.changes() {
+        let table = change.table();
+        if table.family == family {
+            // Writing to a string cannot fail.
+            let _ = write(commits.entry(&table.name).or_default(), change, creates_kept);
+        }
+    }
+    let mut text = String::new();
+    // raw, nat, filter
+    for (table, commit) in commits.into_iter().rev() {
+        let Commit { declared, rules, deleted } = commit;
+        if !(declared.is_empty() && rules.is_empty() && deleted.is_empty()) {
+            let _ = write!(text, "*{table}\n{declared}{rules}{deleted}COMMIT\n");
+        }
+    }
+    text
+}
+
+fn write(commit: &mut Commit, change: &Change, creates_kept: bool) -> std::fmt::Result {
+    match change {
+        Change::AddChain { name, chain, .. } => match chain.ownership {
+            Ownership::Own => writeln!(commit.declared, ":{name} - [0:0]"),
+            Ownership::Kept if creates_kept => {
+                writeln!(commit.declared, ":{name} - [0:0]")?;
+                chain
+                    .rules
+                    .iter()
+                    .try_for_each(|rule| writeln!(commit.rules, "-A {name} {}", Arguments(rule)))
+            }
+            Ownership::Kept | Ownership::Shared => Ok(()),
+        },
+        Change::WriteChain { chain, rules, .. } => {
+            let line = format!(":{chain} - [0:0]\n");
+            if !commit.declared.contains(&line) {
+                commit.declared.push_str(&line);
+            }
+            rules
+                .iter()
+                .try_for_each(|rule| writeln!(commit.rules, "-A {chain} {}", Arguments(rule)))
+        }
+        Change::DeleteRule { chain, rule, .. } => {
+            writeln!(commit.rules, "-D {chain} {}", Arguments(rule))
+        }
+        Change::InsertRule { chain, place, rule, .. } => {
+            writeln!(commit.rules, "-I {chain} {} {}", place + 1, Arguments(rule))
+        }
+        Change::DeleteChain { name, chain, .. } if chain.ownership == Ownership::Own => {
+            // Declaring it flushes it: an iptables chain goes only when it is empty.
+            writeln!(commit.declared, ":{name} - [0:0]")?;
+            writeln!(commit.deleted, "-X {name}")
+        }
+        _ => Ok(()),
+    }
+}
