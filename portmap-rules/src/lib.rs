@@ -6,6 +6,7 @@ mod family;
 mod ir;
 mod model;
 mod render;
+mod trace;
 
 pub use compile::{CompileError, compile};
 pub use diff::{Change, Element, Transaction};
@@ -19,3 +20,4 @@ pub use model::{
     GatewayMode, Hairpin, Interface, InterfaceError, Layout, Loopback, Network, NetworkError,
     NetworkParseError, Policy, Prefix, PrefixError, Subnet,
 };
+pub use trace::{End, Loss, Packet, Socket, SocketKind, Step, Trace, World, trace};

@@ -67,6 +67,7 @@ const NAT_WITH_PROXY: &str = "\
 -A DOCKER ! -i bridge1 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 192.0.2.2:80
 ";
 
+#[expect(clippy::unwrap_used, reason = "a fixture")]
 fn listing(loopback: Loopback) -> String {
     let policy = Policy {
         layout: Layout::Iptables,

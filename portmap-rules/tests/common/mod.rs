@@ -1,16 +1,17 @@
 //! What the tests share.
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be read ends the test")]
 #![allow(dead_code, reason = "each test uses its part")]
 
 use portmap_core::{Binding, HostPort, Mapping, PortSpec};
 use portmap_rules::{Network, Policy, Ruleset, compile};
 
 /// Networks, oldest first.
-pub fn networks(texts: &[&str]) -> Vec<Network> {
+pub(crate) fn networks(texts: &[&str]) -> Vec<Network> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
 /// What `SPEC@ENDPOINT` becomes once it is in force.
-pub fn bindings(texts: &[&str]) -> Vec<Binding> {
+pub(crate) fn bindings(texts: &[&str]) -> Vec<Binding> {
     texts.iter().flat_map(|text| binding(text)).collect()
 }
 
@@ -26,6 +27,6 @@ fn binding(text: &str) -> Vec<Binding> {
     mapping.host().map(bind).collect()
 }
 
-pub fn compiled(networks_: &[&str], bindings_: &[&str], policy: &Policy) -> Ruleset {
-    compile(&networks(networks_), &bindings(bindings_), policy).unwrap()
+pub(crate) fn compiled(nets: &[&str], publishes: &[&str], policy: &Policy) -> Ruleset {
+    compile(&networks(nets), &bindings(publishes), policy).unwrap()
 }
