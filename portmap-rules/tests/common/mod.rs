@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub(crate) mod random;
+pub(crate) mod scenes;
 
 use portmap_core::{Binding, HostPort, Mapping, PortSpec};
 use portmap_rules::{Network, Policy, Ruleset, compile};
