@@ -91,8 +91,9 @@ fn sections(listing: &str) -> String {
         }
         all
     });
+    let kept = ["# ", "-P ", "-N PORTMAP-USER", "-A PORTMAP-USER -j RETURN"];
     let says_more = |section: &String| {
-        section.lines().any(|line| line.starts_with("-A") && !line.contains("-USER -j RETURN"))
+        section.lines().any(|line| !kept.iter().any(|start| line.starts_with(start)))
     };
     sections.into_iter().filter(says_more).collect()
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be read ends the test")]
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod document;
 pub(crate) mod random;
 pub(crate) mod scenes;
 
