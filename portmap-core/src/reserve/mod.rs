@@ -156,7 +156,7 @@ async fn take_block(
         for port in binding.host_ports().iter() {
             sockets.push(socket::open(mapping.protocol(), host_addr, port)?);
             *opened += 1;
-            if *opened % SOCKETS_A_TURN == 0 {
+            if opened.is_multiple_of(SOCKETS_A_TURN) {
                 task::yield_now().await;
             }
         }
