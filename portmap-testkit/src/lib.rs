@@ -1,9 +1,13 @@
 //! Labs of network namespaces, webapp and busybox containers to test port publishing.
 
+mod bridge;
 mod busybox;
 mod child;
+mod claim;
+mod container;
 mod error;
 mod exec;
+mod lab;
 mod link;
 mod ndisc;
 mod need;
@@ -11,11 +15,15 @@ mod node;
 mod sandbox;
 mod suite;
 mod tool;
+mod veth;
 
+pub use bridge::{Bridge, BridgeSpec};
 pub use busybox::{Busybox, BusyboxError};
 pub use child::{Child, ChildError};
+pub use container::Container;
 pub use error::{BoxError, LabError};
 pub use exec::{ExecError, Output};
+pub use lab::Lab;
 pub use need::Need;
 pub use node::Node;
 pub use sandbox::{EnterError, Sandbox, enter};
