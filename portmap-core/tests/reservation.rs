@@ -19,11 +19,11 @@ fn request(specs: &[String]) -> Publish {
 }
 
 async fn reserve(specs: &[String]) -> Reservation {
-    Reservation::listening(&request(specs)).await.unwrap()
+    Reservation::take(&request(specs)).await.unwrap()
 }
 
 async fn refusal(specs: &[String]) -> portmap_core::Error {
-    Reservation::listening(&request(specs)).await.expect_err("it was reserved")
+    Reservation::take(&request(specs)).await.expect_err("it was reserved")
 }
 
 fn first_port(binding: &Binding) -> u16 {
@@ -78,12 +78,12 @@ async fn what_is_reserved_nobody_else_can_have() {
 }
 
 #[tokio::test]
-async fn a_reserved_port_is_silent_until_it_is_served() {
+async fn a_reserved_port_refuses_until_it_is_served() {
     let reservation = reserve(&["127.0.0.1::80".into()]).await;
     let reserved = reservation.into_reserved().pop().unwrap();
     let addr: SocketAddr = ([127, 0, 0, 1], first_port(reserved.binding())).into();
     let error = TcpStream::connect_timeout(&addr, Duration::from_millis(200)).unwrap_err();
-    assert_eq!(error.kind(), Io::TimedOut);
+    assert_eq!(error.kind(), Io::ConnectionRefused);
     let (_, sockets) = reserved.serve().unwrap();
     TcpStream::connect_timeout(&addr, Duration::from_secs(5)).unwrap();
     drop(sockets);
@@ -117,7 +117,7 @@ async fn all_addresses_of_a_mapping_get_one_ephemeral_number() {
     let mapping = Mapping::new(Protocol::Tcp, HostPort::Ephemeral, ports).unwrap();
     let mapping = addrs.into_iter().fold(mapping, Mapping::on);
     let request = Publish::new([192, 0, 2, 2]).with(mapping);
-    let reservation = Reservation::listening(&request).await.unwrap();
+    let reservation = Reservation::take(&request).await.unwrap();
     let bindings: Vec<_> = reservation.bindings().collect();
     assert_eq!(bindings.len(), 3);
     assert!(bindings.iter().all(|binding| binding.host_ports() == bindings[0].host_ports()));

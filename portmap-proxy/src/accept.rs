@@ -50,13 +50,18 @@ where
                     }
                     Ok(None) => {}
                     Err(Refused::Service(error)) => {
-                        warn!(error = chain(error.as_ref()), "the service of a port is not ready");
+                        if backoff.is_fresh() {
+                            let error = chain(error.as_ref());
+                            warn!(error, "the service of a port fails before it is asked");
+                        }
                         backoff.wait().await;
                     }
                     Err(Refused::Accept(error)) => {
                         // A client that gave up while it waited, or a network error on its behalf: no reason to wait.
                         if is_exhaustion(&error) {
-                            warn!(%error, "no client can be accepted for the moment");
+                            if backoff.is_fresh() {
+                                warn!(%error, "no client can be accepted for the moment");
+                            }
                             backoff.wait().await;
                         }
                     }
@@ -82,9 +87,10 @@ where
         let mut service = self.service.clone();
         let ready = poll_fn(|cx| service.poll_ready(cx)).await;
         ready.map_err(|error| Refused::Service(error.into()))?;
+        let spare = self.pressure.spare().map_err(Refused::Accept)?;
         let accepted = pending.accept().map_err(Refused::Accept)?;
         Ok(accepted.map(|(stream, client)| {
-            service.call(Connection::new(stream, client, self.container_port))
+            service.call(Connection::new(stream, client, self.container_port, spare))
         }))
     }
 }

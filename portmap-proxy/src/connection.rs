@@ -1,6 +1,6 @@
 //! An accepted connection.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, os::fd::OwnedFd};
 
 use portmap_core::Port;
 use tokio::net::TcpStream;
@@ -14,11 +14,18 @@ pub struct Connection {
     stream: Abortive,
     client: SocketAddr,
     container_port: Port,
+    /// Held in place of the descriptor that dialling takes.
+    spare: OwnedFd,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, client: SocketAddr, container_port: Port) -> Self {
-        Self { stream: Abortive::new(stream), client: canonical(client), container_port }
+    pub(crate) fn new(
+        stream: TcpStream,
+        client: SocketAddr,
+        container_port: Port,
+        spare: OwnedFd,
+    ) -> Self {
+        Self { stream: Abortive::new(stream), client: canonical(client), container_port, spare }
     }
 
     /// The client's address, never v4-mapped.
@@ -49,8 +56,8 @@ impl Connection {
         self.stream.close();
     }
 
-    pub(crate) fn into_abortive(self) -> Abortive {
-        self.stream
+    pub(crate) fn into_parts(self) -> (Abortive, OwnedFd) {
+        (self.stream, self.spare)
     }
 }
 

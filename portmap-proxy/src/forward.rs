@@ -80,14 +80,16 @@ where
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);
         let (settings, pressure) = (Arc::clone(&self.settings), Arc::clone(&self.pressure));
+        let (client, spare) = connection.into_parts();
         Box::pin(async move {
+            drop(spare);
             let stream = connect(dial, request, settings.dial_limit, &pressure).await?;
             drop(pressure);
             let failed = |source: BoxError| ForwardError::dial(request, source);
             settings.tune(SockRef::from(&stream)).map_err(|error| failed(error.into()))?;
             drop(settings);
             let observed = stream.local_addr().map_err(|error| failed(error.into()))?;
-            Ok(carry(connection, stream, observed).await)
+            Ok(carry(client, stream, observed).await)
         })
     }
 }
@@ -124,8 +126,7 @@ where
 }
 
 /// Relays until the end, and passes a reset on.
-async fn carry(connection: Connection, stream: TcpStream, observed: SocketAddr) -> Transferred {
-    let mut client = connection.into_abortive();
+async fn carry(mut client: Abortive, stream: TcpStream, observed: SocketAddr) -> Transferred {
     let mut endpoint = Abortive::new(stream);
     let relayed = relay(client.get_mut(), endpoint.get_mut()).await;
     if relayed.ending == Ending::Closed {

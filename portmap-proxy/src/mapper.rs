@@ -108,7 +108,7 @@ where
 {
     async fn publish(&self, request: Publish) -> Result<Lease, Error> {
         only_tcp(&request)?;
-        let reservation = Reservation::listening(&request).await?;
+        let reservation = Reservation::take(&request).await?;
         let bindings: Vec<_> = reservation.bindings().cloned().collect();
         if !self.dials_elsewhere {
             not_to_itself(&bindings)?;

@@ -3,22 +3,34 @@
 use std::{
     error::Error,
     io,
-    sync::atomic::{AtomicUsize, Ordering},
+    os::fd::OwnedFd,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use rustix::io::Errno;
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    io::Errno,
+};
 use tokio::time;
 
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// How many accepted clients of a mapper wait for a descriptor to dial with.
+/// Sees to it that an accepted client gets its second descriptor.
 ///
-/// A proxied connection takes two descriptors. Where they run out between the first and the second, accepting
-/// more would take away what the accepted ones wait for; so nobody accepts until they are served.
+/// A proxied connection takes two: one is accepted, one is dialled. Were all of them taken by accepting, nobody could be
+/// served, and nothing would ever come free. So whoever accepts has a spare one first, and gives it back for dialling.
+/// Where somebody else is quicker to take it, the client waits, and nobody accepts until it has been served.
 #[derive(Debug, Default)]
-pub(crate) struct Pressure(AtomicUsize);
+pub(crate) struct Pressure {
+    waiting: AtomicUsize,
+    /// What spare descriptors are copies of.
+    model: OnceLock<OwnedFd>,
+}
 
 /// One waiting client.
 #[derive(Debug)]
@@ -26,13 +38,25 @@ pub(crate) struct Waiting<'a>(&'a Pressure);
 
 impl Pressure {
     pub(crate) fn wait(&self) -> Waiting<'_> {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         Waiting(self)
+    }
+
+    /// A descriptor to hold in place of one that will be opened.
+    pub(crate) fn spare(&self) -> io::Result<OwnedFd> {
+        let model = match self.model.get() {
+            Some(model) => model,
+            None => {
+                let model = eventfd(0, EventfdFlags::CLOEXEC)?;
+                self.model.get_or_init(|| model)
+            }
+        };
+        model.try_clone()
     }
 
     /// Returns when no accepted client waits for a descriptor.
     pub(crate) async fn relieved(&self) {
-        while self.0.load(Ordering::Relaxed) > 0 {
+        while self.waiting.load(Ordering::Relaxed) > 0 {
             time::sleep(SHORTEST).await;
         }
     }
@@ -40,7 +64,7 @@ impl Pressure {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -51,6 +75,11 @@ pub(crate) struct Backoff(Duration);
 impl Backoff {
     pub(crate) fn new() -> Self {
         Self(SHORTEST)
+    }
+
+    /// Whether nothing was waited for yet: the time to log why.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.0 == SHORTEST
     }
 
     pub(crate) async fn wait(&mut self) {

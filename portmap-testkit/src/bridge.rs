@@ -66,37 +66,23 @@ impl Bridge {
             // would know of the link.
             let name = spec.name();
             let index = add_link(&inside, name, mac(spec.v4().addr())).await?;
-            let bridge = Self {
-                node: inside,
-                index,
-                next: AtomicU32::new(1),
-                claim: Some(claim),
-                spec,
-            };
+            let bridge =
+                Self { node: inside, index, next: AtomicU32::new(1), claim: Some(claim), spec };
             bridge.configure().await.map(|()| bridge)
         });
-        task.await
-            .map_err(std::io::Error::other)
-            .step(|| "make a bridge".to_owned())?
+        task.await.map_err(std::io::Error::other).step(|| "make a bridge".to_owned())?
     }
 
     async fn configure(&self) -> Result<(), LabError> {
         let netlink = self.node.netlink();
         let marked = LinkUnspec::new_with_index(self.index).alias(ALIAS).build();
-        netlink
-            .link()
-            .change(marked)
-            .execute()
-            .await
-            .step(|| format!("mark {}", self.name()))?;
+        netlink.link().change(marked).execute().await.step(|| format!("mark {}", self.name()))?;
         if self.spec.v6().is_some() {
             skip_detection(&self.node, self.name()).await?;
         }
         link::up(netlink, self.index).await?;
         for address in self.spec.addresses() {
-            self.node
-                .give_address(self.name(), self.index, address)
-                .await?;
+            self.node.give_address(self.name(), self.index, address).await?;
         }
         Ok(())
     }
@@ -131,7 +117,7 @@ impl Bridge {
         self.spec.v6().map(|net| net.trunc())
     }
 
-    /// Deletes the bridge. Its containers keep their end of the wire, which leads nowhere.
+    /// Deletes the bridge and the wires to its containers, which lose their `eth0`.
     ///
     /// # Errors
     /// The kernel's refusal: somebody else deleted it, say.
@@ -139,7 +125,7 @@ impl Bridge {
     /// # Cancel safety
     /// Dropping the future deletes the bridge in the background, as dropping the bridge does.
     pub async fn remove(mut self) -> Result<(), LabError> {
-        let removed = link::delete(self.node.netlink(), self.index).await;
+        let removed = link::delete_bridge(self.node.netlink(), self.index).await;
         self.claim = None;
         removed
     }
@@ -152,7 +138,7 @@ impl Drop for Bridge {
         };
         let (netlink, index) = (self.node.netlink().clone(), self.index);
         self.node.finish(async move {
-            if let Err(error) = link::delete(&netlink, index).await {
+            if let Err(error) = link::delete_bridge(&netlink, index).await {
                 tracing::warn!(%error, "a bridge was not deleted");
             }
             // Not earlier: a link with our alias and a free name is a stale one.
@@ -171,10 +157,7 @@ pub(crate) async fn create_switch(node: &Node, name: &str) -> Result<u32, LabErr
 async fn add_link(node: &Node, name: &str, mac: Vec<u8>) -> Result<u32, LabError> {
     let netlink = node.netlink();
     let request = netlink.link().add(bridge_message(name, mac));
-    request
-        .execute()
-        .await
-        .step(|| format!("make bridge {name} on {}", node.name()))?;
+    request.execute().await.step(|| format!("make bridge {name} on {}", node.name()))?;
     link::index(netlink, name).await
 }
 
@@ -186,11 +169,7 @@ fn bridge_message(name: &str, mac: Vec<u8>) -> LinkMessage {
         .stp_state(BridgeStpState::Disabled)
         .forward_delay(0)
         .link_group(GROUP);
-    if mac.is_empty() {
-        bridge.build()
-    } else {
-        bridge.address(mac).build()
-    }
+    if mac.is_empty() { bridge.build() } else { bridge.address(mac).build() }
 }
 
 fn claim_name(bridge: &str) -> String {

@@ -38,18 +38,13 @@ impl Busybox {
             .into_iter()
             .find_map(tool::locate)
             .ok_or(BusyboxError::NotFound)?;
-        let listed = Command::new(&path)
-            .arg("--list")
-            .output()
-            .map_err(|_| BusyboxError::NotFound)?;
+        let listed =
+            Command::new(&path).arg("--list").output().map_err(|_| BusyboxError::NotFound)?;
         let lacks = missing(&String::from_utf8_lossy(&listed.stdout));
         if lacks.is_empty() {
             Ok(Self { path })
         } else {
-            Err(BusyboxError::Lacks {
-                path,
-                applets: lacks,
-            })
+            Err(BusyboxError::Lacks { path, applets: lacks })
         }
     }
 
@@ -60,10 +55,7 @@ impl Busybox {
 }
 
 fn missing(list: &str) -> Vec<&'static str> {
-    APPLETS
-        .into_iter()
-        .filter(|applet| !list.lines().any(|line| line.trim() == *applet))
-        .collect()
+    APPLETS.into_iter().filter(|applet| !list.lines().any(|line| line.trim() == *applet)).collect()
 }
 
 impl Node {
@@ -89,11 +81,7 @@ impl Node {
     /// # Errors
     /// As [`command`](Node::command); without a busybox, [`ExecError::Start`].
     pub async fn telnet(&self, to: SocketAddr) -> Result<Child, ExecError> {
-        let args = [
-            "telnet".to_owned(),
-            to.ip().to_string(),
-            to.port().to_string(),
-        ];
+        let args = ["telnet".to_owned(), to.ip().to_string(), to.port().to_string()];
         self.command(&busybox_path()?, args).await
     }
 }

@@ -41,8 +41,7 @@ impl Node {
     /// # Cancel safety
     /// Dropping the future closes the socket.
     pub async fn ask_udp(&self, to: SocketAddr) -> Result<Page, CallError> {
-        self.run(Page::ask_udp(to, b"who calls?".to_vec(), LIMIT))
-            .await
+        self.run(Page::ask_udp(to, b"who calls?".to_vec(), LIMIT)).await
     }
 }
 
@@ -69,8 +68,7 @@ impl Page {
             return Err(garbled("another status than 200", &reply));
         }
         let body = std::str::from_utf8(&reply[head..]).ok();
-        body.and_then(Self::parse)
-            .ok_or_else(|| garbled("no page", &reply))
+        body.and_then(Self::parse).ok_or_else(|| garbled("no page", &reply))
     }
 
     /// Asks a webapp with one UDP datagram, from the namespace of the calling thread. The datagram may
@@ -99,8 +97,7 @@ impl Page {
         });
         let reply = reply.await?;
         let text = std::str::from_utf8(&reply).ok();
-        text.and_then(Self::parse)
-            .ok_or_else(|| garbled("no page", &reply))
+        text.and_then(Self::parse).ok_or_else(|| garbled("no page", &reply))
     }
 }
 

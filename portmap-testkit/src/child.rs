@@ -39,10 +39,7 @@ impl Node {
         I: IntoIterator<Item: Into<OsString>>,
     {
         let mut command = prepare(program, args)?;
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = self.run(async move {
             let mut process = command.spawn()?;
             let (transcript, heard) = watch::channel(String::new());
@@ -54,17 +51,9 @@ impl Node {
             if let Some(output) = process.stderr.take() {
                 tokio::spawn(listen(output, transcript));
             }
-            Ok(Child {
-                process,
-                input,
-                transcript: heard,
-                read: 0,
-            })
+            Ok(Child { process, input, transcript: heard, read: 0 })
         });
-        started.await.map_err(|source| ExecError::Start {
-            program: program.to_owned(),
-            source,
-        })
+        started.await.map_err(|source| ExecError::Start { program: program.to_owned(), source })
     }
 }
 
@@ -74,14 +63,14 @@ impl Child {
     /// # Errors
     /// When the program has closed its input.
     pub async fn type_line(&mut self, line: &str) -> Result<(), ChildError> {
-        let input = self
-            .input
-            .as_mut()
-            .ok_or(ChildError::Input(io::ErrorKind::BrokenPipe.into()))?;
-        input
-            .write_all(format!("{line}\n").as_bytes())
-            .await
-            .map_err(ChildError::Input)
+        let input =
+            self.input.as_mut().ok_or(ChildError::Input(io::ErrorKind::BrokenPipe.into()))?;
+        input.write_all(format!("{line}\n").as_bytes()).await.map_err(ChildError::Input)
+    }
+
+    /// Its process number; `None` once it was waited for.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.id()
     }
 
     /// Closes the program's input: what a person does with ctrl-D.
@@ -101,9 +90,8 @@ impl Child {
     pub async fn read_until(&mut self, text: &str) -> Result<String, ChildError> {
         let from = self.read;
         let has_come = |heard: &String| heard[from..].contains(text);
-        let waited = timeout(LIMIT, self.transcript.wait_for(has_come))
-            .await
-            .map(|heard| heard.is_ok());
+        let waited =
+            timeout(LIMIT, self.transcript.wait_for(has_come)).await.map(|heard| heard.is_ok());
         let rest = self.transcript.borrow()[from..].to_owned();
         match (rest.find(text), waited) {
             (Some(at), _) => {
@@ -111,14 +99,8 @@ impl Child {
                 self.read = from + end;
                 Ok(rest[..end].to_owned())
             }
-            (None, Err(_)) => Err(ChildError::Silent {
-                wanted: text.to_owned(),
-                came: rest,
-            }),
-            (None, Ok(_)) => Err(ChildError::Ended {
-                wanted: text.to_owned(),
-                came: rest,
-            }),
+            (None, Err(_)) => Err(ChildError::Silent { wanted: text.to_owned(), came: rest }),
+            (None, Ok(_)) => Err(ChildError::Ended { wanted: text.to_owned(), came: rest }),
         }
     }
 
@@ -135,9 +117,7 @@ impl Child {
     /// # Cancel safety
     /// Dropping the future leaves the program as it is.
     pub async fn wait(&mut self) -> Result<ExitStatus, ChildError> {
-        let ended = timeout(LIMIT, self.process.wait())
-            .await
-            .map_err(|_| ChildError::Running)?;
+        let ended = timeout(LIMIT, self.process.wait()).await.map_err(|_| ChildError::Running)?;
         ended.map_err(ChildError::Input)
     }
 }
@@ -182,10 +162,7 @@ impl fmt::Display for ChildError {
                 write!(f, "no {wanted:?} came in {LIMIT:?}, but {came:?}")
             }
             Self::Ended { wanted, came } => {
-                write!(
-                    f,
-                    "the program ended before {wanted:?} came, after {came:?}"
-                )
+                write!(f, "the program ended before {wanted:?} came, after {came:?}")
             }
             Self::Running => write!(f, "the program did not end in {LIMIT:?}"),
         }

@@ -45,9 +45,7 @@ impl Claim {
             }
         };
         timeout(LIMIT, wait).await.unwrap_or_else(|_| {
-            Err(LabError::new(format!(
-                "the name {name} stayed taken for {LIMIT:?}"
-            )))
+            Err(LabError::new(format!("the name {name} stayed taken for {LIMIT:?}")))
         })
     }
 }

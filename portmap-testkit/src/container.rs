@@ -44,10 +44,7 @@ impl Container {
     pub async fn set_hairpin(&self, on: bool) -> Result<(), LabError> {
         let message = LinkBridgePort::new(self.wire.port).hairpin(on).build();
         let request = self.wire.switch.netlink().link().set_port(message);
-        request
-            .execute()
-            .await
-            .step(|| format!("set hairpin of {} to {on}", self.name()))
+        request.execute().await.step(|| format!("set hairpin of {} to {on}", self.name()))
     }
 }
 

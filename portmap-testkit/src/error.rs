@@ -18,18 +18,12 @@ pub struct LabError {
 
 impl LabError {
     pub(crate) fn new(step: impl Into<String>) -> Self {
-        Self {
-            step: step.into(),
-            source: None,
-        }
+        Self { step: step.into(), source: None }
     }
 
     /// The kernel's error number, where the kernel refused the step.
     pub fn raw_os_error(&self) -> Option<i32> {
-        self.source
-            .as_ref()?
-            .downcast_ref::<io::Error>()?
-            .raw_os_error()
+        self.source.as_ref()?.downcast_ref::<io::Error>()?.raw_os_error()
     }
 }
 
@@ -52,10 +46,7 @@ pub(crate) trait Step<T> {
 
 impl<T> Step<T> for io::Result<T> {
     fn step(self, step: impl FnOnce() -> String) -> Result<T, LabError> {
-        self.map_err(|source| LabError {
-            step: step(),
-            source: Some(source.into()),
-        })
+        self.map_err(|source| LabError { step: step(), source: Some(source.into()) })
     }
 }
 

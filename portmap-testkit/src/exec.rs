@@ -45,17 +45,10 @@ impl Node {
     {
         let mut command = prepare(program, args)?;
         command.stdin(Stdio::null());
-        let ended = self
-            .run(async move { timeout(LIMIT, command.output()).await })
-            .await;
+        let ended = self.run(async move { timeout(LIMIT, command.output()).await }).await;
         let output = ended
-            .map_err(|_| ExecError::TooLong {
-                program: program.to_owned(),
-            })?
-            .map_err(|source| ExecError::Start {
-                program: program.to_owned(),
-                source,
-            })?;
+            .map_err(|_| ExecError::TooLong { program: program.to_owned() })?
+            .map_err(|source| ExecError::Start { program: program.to_owned(), source })?;
         Ok(Output {
             status: output.status,
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -74,9 +67,7 @@ where
         source: io::ErrorKind::NotFound.into(),
     })?;
     let mut command = Command::new(path);
-    command
-        .args(args.into_iter().map(Into::into))
-        .kill_on_drop(true);
+    command.args(args.into_iter().map(Into::into)).kill_on_drop(true);
     Ok(command)
 }
 

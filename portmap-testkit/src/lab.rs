@@ -39,13 +39,7 @@ impl Lab {
         let (lan, host, client) =
             tokio::try_join!(Node::new("lan"), Node::new("host"), Node::new("client"))?;
         let switch = create_switch(&lan, "lan0").await?;
-        let lab = Self {
-            host,
-            client,
-            lan,
-            switch,
-            next: AtomicU8::new(10),
-        };
+        let lab = Self { host, client, lan, switch, next: AtomicU8::new(10) };
         lab.attach(&lab.host, 2).await?;
         let client = lab.client.clone();
         lab.attach_outside(&client).await?;

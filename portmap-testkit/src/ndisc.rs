@@ -16,8 +16,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// No duplicate address detection on a link: its link-local address serves neighbour discovery at
 /// once, rather than a second after the link came up.
 pub(crate) async fn skip_detection(node: &Node, link: &str) -> Result<(), LabError> {
-    node.sysctl(&format!("net/ipv6/conf/{link}/accept_dad"), "0")
-        .await
+    node.sysctl(&format!("net/ipv6/conf/{link}/accept_dad"), "0").await
 }
 
 /// Waits until the link answers solicitations for an address it has.
@@ -29,22 +28,14 @@ pub(crate) async fn answers(node: &Node, link: &str, address: Ipv6Addr) -> Resul
     let link = link.to_owned();
     let joined = node.run(async move {
         let wait = async {
-            while !lists(
-                &fs::read_to_string("/proc/thread-self/net/igmp6")?,
-                &link,
-                &group,
-            ) {
+            while !lists(&fs::read_to_string("/proc/thread-self/net/igmp6")?, &link, &group) {
                 sleep(Duration::from_millis(1)).await;
             }
             io::Result::Ok(())
         };
-        timeout(LIMIT, wait)
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        timeout(LIMIT, wait).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     });
-    joined
-        .await
-        .step(|| format!("wait for {} to answer for {address}", node.name()))
+    joined.await.step(|| format!("wait for {} to answer for {address}", node.name()))
 }
 
 /// ff02::1:ffXX:XXXX, with the address's last 24 bits, as `/proc` writes it.
@@ -72,10 +63,6 @@ mod tests {
         let group = solicited_node("fd00:172:17::2".parse().unwrap());
         assert!(lists(table, "eth0", &group));
         assert!(!lists(table, "lo", &group));
-        assert!(!lists(
-            table,
-            "eth0",
-            &solicited_node("fd00:172:17::3".parse().unwrap())
-        ));
+        assert!(!lists(table, "eth0", &solicited_node("fd00:172:17::3".parse().unwrap())));
     }
 }

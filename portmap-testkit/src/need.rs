@@ -33,9 +33,7 @@ impl Need {
             }
             (Self::Root, Ok(Sandbox::UserNamespace)) => Some("not root".to_owned()),
             (Self::Netns | Self::Root, Ok(_)) => None,
-            (Self::Busybox, _) => Busybox::find()
-                .err()
-                .map(|error| format!("no busybox: {error}")),
+            (Self::Busybox, _) => Busybox::find().err().map(|error| format!("no busybox: {error}")),
             (Self::Tool(name), _) => tool::locate(name).is_none().then(|| format!("no {name}")),
         }
     }
@@ -79,18 +77,9 @@ mod tests {
     #[test]
     fn what_is_missing_says_why() {
         let no = Err("forbidden".to_owned());
-        assert_eq!(
-            Need::Netns.missing(&no).as_deref(),
-            Some("no network namespaces: forbidden")
-        );
-        assert_eq!(
-            Need::Root.missing(&Ok(Sandbox::UserNamespace)).as_deref(),
-            Some("not root")
-        );
+        assert_eq!(Need::Netns.missing(&no).as_deref(), Some("no network namespaces: forbidden"));
+        assert_eq!(Need::Root.missing(&Ok(Sandbox::UserNamespace)).as_deref(), Some("not root"));
         assert_eq!(Need::Netns.missing(&Ok(Sandbox::UserNamespace)), None);
-        assert_eq!(
-            Need::Tool("no-such-tool").missing(&no).as_deref(),
-            Some("no no-such-tool")
-        );
+        assert_eq!(Need::Tool("no-such-tool").missing(&no).as_deref(), Some("no no-such-tool"));
     }
 }

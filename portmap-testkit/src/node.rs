@@ -81,16 +81,8 @@ impl Node {
         let outlived = !matches!(origin, Origin::Fresh);
         let worker = Worker::start(&name, origin).await?;
         let (main4, main6) = Default::default();
-        let inner = Inner {
-            name,
-            main4,
-            main6,
-            outlived,
-            worker,
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Inner { name, main4, main6, outlived, worker };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The name it was given.

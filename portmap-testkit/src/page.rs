@@ -20,10 +20,7 @@ pub struct Page {
 
 impl Page {
     pub(crate) fn new(hostname: &str, remote_ip: IpAddr) -> Self {
-        Self {
-            hostname: hostname.to_owned(),
-            remote_ip: remote_ip.to_canonical(),
-        }
+        Self { hostname: hostname.to_owned(), remote_ip: remote_ip.to_canonical() }
     }
 
     /// Reads the two lines; `None` for anything else.
@@ -31,10 +28,7 @@ impl Page {
         let mut lines = text.lines();
         let hostname = lines.next()?.strip_prefix("Hostname: ")?;
         let remote_ip = lines.next()?.strip_prefix("Remote IP: ")?.parse().ok()?;
-        lines.next().is_none().then(|| Self {
-            hostname: hostname.to_owned(),
-            remote_ip,
-        })
+        lines.next().is_none().then(|| Self { hostname: hostname.to_owned(), remote_ip })
     }
 }
 

@@ -31,26 +31,17 @@ pub enum Sandbox {
 /// ordinary user may not have a user namespace (it names the sysctls to look at). In the latter case
 /// the process may have left its old user namespace: don't go on as if nothing had happened.
 pub fn enter() -> Result<Sandbox, EnterError> {
-    let threads = fs::read_dir("/proc/self/task")
-        .map_err(EnterError::Namespace)?
-        .count();
+    let threads = fs::read_dir("/proc/self/task").map_err(EnterError::Namespace)?.count();
     if threads != 1 {
         return Err(EnterError::Threads(threads));
     }
     match unshare(CloneFlags::CLONE_NEWNET) {
         Ok(()) => {
             raise_loopback().map_err(EnterError::Loopback)?;
-            Ok(if is_initial_user_namespace() {
-                Sandbox::Root
-            } else {
-                Sandbox::UserNamespace
-            })
+            Ok(if is_initial_user_namespace() { Sandbox::Root } else { Sandbox::UserNamespace })
         }
         Err(nix::Error::EPERM) => {
-            let refused = |source| EnterError::UserNamespaces {
-                source,
-                settings: settings(),
-            };
+            let refused = |source| EnterError::UserNamespaces { source, settings: settings() };
             become_root_of_user_namespace().map_err(refused)?;
             // AppArmor may grant the namespace and withhold the capabilities: seen here first.
             raise_loopback().map_err(|error| refused(io::Error::other(error)))?;
@@ -97,14 +88,8 @@ fn settings() -> String {
         Some(format!("{name} = {}", value.trim()))
     };
     let found: Vec<String> = [
-        (
-            "kernel.unprivileged_userns_clone",
-            "/proc/sys/kernel/unprivileged_userns_clone",
-        ),
-        (
-            "user.max_user_namespaces",
-            "/proc/sys/user/max_user_namespaces",
-        ),
+        ("kernel.unprivileged_userns_clone", "/proc/sys/kernel/unprivileged_userns_clone"),
+        ("user.max_user_namespaces", "/proc/sys/user/max_user_namespaces"),
         (
             "kernel.apparmor_restrict_unprivileged_userns",
             "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
@@ -139,10 +124,7 @@ impl fmt::Display for EnterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Threads(count) => {
-                write!(
-                    f,
-                    "the process has {count} threads: enter the sandbox first in main"
-                )
+                write!(f, "the process has {count} threads: enter the sandbox first in main")
             }
             Self::Namespace(_) => f.write_str("the kernel refused a network namespace"),
             Self::UserNamespaces { settings, .. } => write!(

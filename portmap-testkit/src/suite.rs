@@ -41,11 +41,7 @@ impl Suite {
     /// Reads the process's arguments. Call it first in `main`: [`run`](Self::run) enters the sandbox, and
     /// may do so only while there is one thread.
     pub fn from_args() -> Self {
-        Self {
-            args: Arguments::from_args(),
-            limit: LIMIT,
-            tests: Vec::new(),
-        }
+        Self { args: Arguments::from_args(), limit: LIMIT, tests: Vec::new() }
     }
 
     /// Lets one test run at a time: for tests that look at the whole process.
@@ -69,11 +65,7 @@ impl Suite {
         F: AsyncFnOnce() -> TestResult + Send + 'static,
     {
         let body: Body = Box::new(move |name, limit| drive(name, limit, body));
-        self.tests.push(Test {
-            name: name.to_owned(),
-            needs: needs.to_vec(),
-            body,
-        });
+        self.tests.push(Test { name: name.to_owned(), needs: needs.to_vec(), body });
     }
 
     /// Runs the tests that the arguments choose and prints how they went. If one of them needs

@@ -66,21 +66,13 @@ impl Wire {
 
         let link = link::find(node.netlink(), name).await?;
         let link = link.ok_or_else(|| LabError::new(format!("{name} has vanished")))?;
-        let port = link
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                LinkAttribute::Link(port) => Some(*port),
-                _ => None,
-            });
+        let port = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Link(port) => Some(*port),
+            _ => None,
+        });
         let port = port.ok_or_else(|| LabError::new(format!("{name} has no peer")))?;
         let outlived = node.is_outlived();
-        Ok(Self {
-            switch,
-            port,
-            link: link.header.index,
-            outlived,
-        })
+        Ok(Self { switch, port, link: link.header.index, outlived })
     }
 }
 

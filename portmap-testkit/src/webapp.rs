@@ -37,10 +37,7 @@ impl Webapp {
         let step = || format!("start a webapp on port {port} of {}", node.name());
         let (tcp, udp) = sockets.await.step(step)?;
         let seen = Seen::default();
-        let service = serve::Service {
-            hostname: node.name().into(),
-            seen: seen.clone(),
-        };
+        let service = serve::Service { hostname: node.name().into(), seen: seen.clone() };
         let task = node.spawn(async move {
             tokio::join!(serve::tcp(tcp, service.clone()), serve::udp(udp, service));
         });
@@ -50,10 +47,7 @@ impl Webapp {
     /// Answers the connections of a listener, under a name, for as long as the future is polled:
     /// dropping it closes the listener and every connection.
     pub async fn serve(listener: TcpListener, hostname: &str) {
-        let service = serve::Service {
-            hostname: hostname.into(),
-            seen: Seen::default(),
-        };
+        let service = serve::Service { hostname: hostname.into(), seen: Seen::default() };
         serve::tcp(listener, service).await;
         pending().await
     }
@@ -76,17 +70,11 @@ struct Seen(Arc<Mutex<Vec<SocketAddr>>>);
 
 impl Seen {
     fn add(&self, peer: SocketAddr) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(peer);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
     }
 
     fn list(&self) -> Vec<SocketAddr> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -101,18 +89,10 @@ fn datagrams(port: u16) -> io::Result<UdpSocket> {
 }
 
 fn bound(port: u16, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    match bound_to(
-        (Ipv6Addr::UNSPECIFIED, port).into(),
-        Domain::IPV6,
-        kind,
-        protocol,
-    ) {
-        Err(error) if no_ipv6(&error) => bound_to(
-            (Ipv4Addr::UNSPECIFIED, port).into(),
-            Domain::IPV4,
-            kind,
-            protocol,
-        ),
+    match bound_to((Ipv6Addr::UNSPECIFIED, port).into(), Domain::IPV6, kind, protocol) {
+        Err(error) if no_ipv6(&error) => {
+            bound_to((Ipv4Addr::UNSPECIFIED, port).into(), Domain::IPV4, kind, protocol)
+        }
         other => other,
     }
 }

@@ -28,167 +28,131 @@ fn main() -> ExitCode {
         before.returns()
     });
 
-    suite.test(
-        "the_order_of_dropping_does_not_matter",
-        &[Need::Netns],
-        async || {
-            let before = Census::take()?;
+    suite.test("the_order_of_dropping_does_not_matter", &[Need::Netns], async || {
+        let before = Census::take()?;
+        let lab = Lab::new().await?;
+        let docker0 = lab.docker0().await?;
+        let web = docker0.container("web").await?;
+        let webapp = Webapp::start(&web, 80).await?;
+        let client = lab.client().clone();
+        drop(lab);
+        assert!(client.get((client.addr4(), 9).into()).await.is_err());
+        drop(docker0);
+        drop(web);
+        drop(webapp);
+        drop(client);
+        before.returns()
+    });
+
+    suite.test("a_panicking_test_leaves_nothing", &[Need::Netns], async || {
+        let before = Census::take()?;
+        let body = async {
             let lab = Lab::new().await?;
             let docker0 = lab.docker0().await?;
             let web = docker0.container("web").await?;
-            let webapp = Webapp::start(&web, 80).await?;
-            let client = lab.client().clone();
-            drop(lab);
-            assert!(client.get((client.addr4(), 9).into()).await.is_err());
-            drop(docker0);
-            drop(web);
-            drop(webapp);
-            drop(client);
-            before.returns()
-        },
-    );
-
-    suite.test(
-        "a_panicking_test_leaves_nothing",
-        &[Need::Netns],
-        async || {
-            let before = Census::take()?;
-            let body = async {
-                let lab = Lab::new().await?;
-                let docker0 = lab.docker0().await?;
-                let web = docker0.container("web").await?;
-                let _webapp = Webapp::start(&web, 80).await?;
-                let _sleeper = web.command("sleep", ["1000"]).await?;
-                if lab.host().addr4().is_private() {
-                    panic!("on purpose");
-                }
-                Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
-            };
-            assert!(AssertUnwindSafe(body).catch_unwind().await.is_err());
-            before.returns()
-        },
-    );
-
-    suite.test(
-        "a_node_that_hangs_does_not_hang_its_dropper",
-        &[Need::Netns],
-        async || {
-            let before = Census::take()?;
-            let node = Node::new("hangs").await?;
-            let (begin, begun) = tokio::sync::oneshot::channel();
-            node.spawn(async {
-                let _ = begin.send(());
-                thread::sleep(Duration::from_millis(3500));
-            });
-            begun.await?;
-            let start = Instant::now();
-            drop(node);
-            let took = start.elapsed();
-            assert!(
-                took > Duration::from_secs(1) && took < Duration::from_secs(3),
-                "{took:?}"
-            );
-            before.returns()
-        },
-    );
-
-    suite.test(
-        "blocking_tasks_end_with_their_node",
-        &[Need::Netns],
-        async || {
-            let before = Census::take()?;
-            let node = Node::new("blocks").await?;
-            let (begin, begun) = tokio::sync::oneshot::channel();
-            node.spawn(async {
-                let sleep = || {
-                    let _ = begin.send(());
-                    thread::sleep(Duration::from_millis(300));
-                };
-                tokio::task::spawn_blocking(sleep).await
-            });
-            begun.await?;
-            drop(node);
-            before.returns()
-        },
-    );
-
-    suite.test(
-        "a_node_may_be_dropped_by_its_own_task",
-        &[Need::Netns],
-        async || {
-            let before = Census::take()?;
-            let node = Node::new("own").await?;
-            let inside = node.clone();
-            let task = node.spawn(async move {
-                tokio::task::yield_now().await;
-                drop(inside);
-            });
-            drop(node);
-            let _ = task.await;
-            before.returns()
-        },
-    );
-
-    suite.test(
-        "a_cancelled_build_leaves_nothing",
-        &[Need::Netns],
-        async || {
-            let before = Census::take()?;
-            let node = Node::new("host").await?;
-            // Cut at many moments, however fast the machine is.
-            for microseconds in (0..6000).step_by(150) {
-                let limit = Duration::from_micros(microseconds);
-                let _ = tokio::time::timeout(limit, Lab::new()).await;
-                let build = async {
-                    let br0 = Bridge::create(&node, BridgeSpec::br0()).await?;
-                    let web = br0.container("web").await?;
-                    Ok::<_, LabError>((web, br0))
-                };
-                let _ = tokio::time::timeout(limit, build).await;
-            }
-            // The name is free once the last bridge is deleted.
-            let bridge = loop {
-                match Bridge::create(&node, BridgeSpec::br0()).await {
-                    Ok(bridge) => break bridge,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
-                }
-            };
-            bridge.remove().await?;
-            drop(node);
-            before.returns()
-        },
-    );
-
-    suite.test(
-        "a_bridge_in_a_present_namespace_goes_with_a_panic",
-        &[Need::Netns],
-        async || {
-            let outer = Node::new("machine").await?;
-            let inner = outer.run(Node::current()).await?;
-            let before = links(&outer).await?;
-            let body = async {
-                let _bridge = Bridge::create(&inner, BridgeSpec::br0()).await;
-                drop(inner);
+            let _webapp = Webapp::start(&web, 80).await?;
+            let _sleeper = web.command("sleep", ["1000"]).await?;
+            if lab.host().addr4().is_private() {
                 panic!("on purpose");
+            }
+            Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+        };
+        assert!(AssertUnwindSafe(body).catch_unwind().await.is_err());
+        before.returns()
+    });
+
+    suite.test("a_node_that_hangs_does_not_hang_its_dropper", &[Need::Netns], async || {
+        let before = Census::take()?;
+        let node = Node::new("hangs").await?;
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        node.spawn(async {
+            let _ = begin.send(());
+            thread::sleep(Duration::from_millis(3500));
+        });
+        begun.await?;
+        let start = Instant::now();
+        drop(node);
+        let took = start.elapsed();
+        assert!(took > Duration::from_secs(1) && took < Duration::from_secs(3), "{took:?}");
+        before.returns()
+    });
+
+    suite.test("blocking_tasks_end_with_their_node", &[Need::Netns], async || {
+        let before = Census::take()?;
+        let node = Node::new("blocks").await?;
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        node.spawn(async {
+            let sleep = || {
+                let _ = begin.send(());
+                thread::sleep(Duration::from_millis(300));
             };
-            assert!(AssertUnwindSafe(body).catch_unwind().await.is_err());
-            // At once: a tool that panics ends right afterwards.
-            assert_eq!(links(&outer).await?, before);
-            Ok(())
-        },
-    );
+            tokio::task::spawn_blocking(sleep).await
+        });
+        begun.await?;
+        drop(node);
+        before.returns()
+    });
+
+    suite.test("a_node_may_be_dropped_by_its_own_task", &[Need::Netns], async || {
+        let before = Census::take()?;
+        let node = Node::new("own").await?;
+        let inside = node.clone();
+        let task = node.spawn(async move {
+            tokio::task::yield_now().await;
+            drop(inside);
+        });
+        drop(node);
+        let _ = task.await;
+        before.returns()
+    });
+
+    suite.test("a_cancelled_build_leaves_nothing", &[Need::Netns], async || {
+        let before = Census::take()?;
+        let node = Node::new("host").await?;
+        // Cut at many moments, however fast the machine is.
+        for microseconds in (0..6000).step_by(150) {
+            let limit = Duration::from_micros(microseconds);
+            let _ = tokio::time::timeout(limit, Lab::new()).await;
+            let build = async {
+                let br0 = Bridge::create(&node, BridgeSpec::br0()).await?;
+                let web = br0.container("web").await?;
+                Ok::<_, LabError>((web, br0))
+            };
+            let _ = tokio::time::timeout(limit, build).await;
+        }
+        // The name is free once the last bridge is deleted.
+        let bridge = loop {
+            match Bridge::create(&node, BridgeSpec::br0()).await {
+                Ok(bridge) => break bridge,
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        };
+        bridge.remove().await?;
+        drop(node);
+        before.returns()
+    });
+
+    suite.test("a_bridge_in_a_present_namespace_goes_with_a_panic", &[Need::Netns], async || {
+        let outer = Node::new("machine").await?;
+        let inner = outer.run(Node::current()).await?;
+        let before = links(&outer).await?;
+        let body = async {
+            let _bridge = Bridge::create(&inner, BridgeSpec::br0()).await;
+            drop(inner);
+            panic!("on purpose");
+        };
+        assert!(AssertUnwindSafe(body).catch_unwind().await.is_err());
+        // At once: a tool that panics ends right afterwards.
+        assert_eq!(links(&outer).await?, before);
+        Ok(())
+    });
 
     suite.run()
 }
 
 async fn links(node: &Node) -> io::Result<BTreeSet<String>> {
-    let table = node
-        .run(async { fs::read_to_string("/proc/thread-self/net/dev") })
-        .await?;
-    Ok(table
-        .lines()
-        .filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()))
-        .collect())
+    let table = node.run(async { fs::read_to_string("/proc/thread-self/net/dev") }).await?;
+    Ok(table.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect())
 }
 
 /// How many there are in the process.
@@ -219,12 +183,7 @@ impl Census {
             namespaces.extend(Some(target).filter(|target| target.starts_with("net:")));
             descriptors += 1;
         }
-        Ok(Self {
-            threads,
-            descriptors,
-            namespaces: namespaces.len(),
-            children,
-        })
+        Ok(Self { threads, descriptors, namespaces: namespaces.len(), children })
     }
 
     /// The kernel lists a thread for a moment after it was joined.

@@ -55,10 +55,7 @@ impl Bridge {
             };
             return Self::create_claimed(node, spec, claim).await;
         }
-        Err(LabError::new(format!(
-            "no name {prefix}0 to {prefix}{} is free",
-            MOST - 1
-        )))
+        Err(LabError::new(format!("no name {prefix}0 to {prefix}{} is free", MOST - 1)))
     }
 }
 
@@ -69,10 +66,7 @@ fn first_free(
     let overlaps = |net: IpNet| {
         let clash =
             |other: &IpNet| net.contains(&other.network()) || other.contains(&net.network());
-        taken
-            .iter()
-            .filter(|other| other.prefix_len() > 1)
-            .any(clash)
+        taken.iter().filter(|other| other.prefix_len() > 1).any(clash)
     };
     let is_free = |(v4, v6): &&(Ipv4Net, Option<Ipv6Net>)| {
         !overlaps(IpNet::V4(*v4)) && !v6.is_some_and(|v6| overlaps(IpNet::V6(v6)))
@@ -84,11 +78,7 @@ fn first_free(
 async fn present(node: &Node) -> Result<Vec<IpNet>, LabError> {
     let mut present = Vec::new();
     let mut addresses = node.netlink().address().get().execute();
-    while let Some(message) = addresses
-        .try_next()
-        .await
-        .step(|| "list addresses".to_owned())?
-    {
+    while let Some(message) = addresses.try_next().await.step(|| "list addresses".to_owned())? {
         let prefix = message.header.prefix_len;
         for attribute in message.attributes {
             if let AddressAttribute::Address(address) | AddressAttribute::Local(address) = attribute
@@ -124,10 +114,7 @@ mod tests {
 
     fn choose(taken: &[&str]) -> Option<String> {
         let candidates = [
-            (
-                "172.30.0.1/24".parse().unwrap(),
-                Some("fd00:30::1/64".parse().unwrap()),
-            ),
+            ("172.30.0.1/24".parse().unwrap(), Some("fd00:30::1/64".parse().unwrap())),
             ("172.31.0.1/24".parse().unwrap(), None),
         ];
         let taken: Vec<IpNet> = taken.iter().map(|net| net.parse().unwrap()).collect();
@@ -144,13 +131,9 @@ mod tests {
 
     #[test]
     fn a_wider_or_narrower_or_ipv6_network_overlaps() {
-        for net in [
-            "172.30.0.0/16",
-            "172.30.0.128/25",
-            "172.30.0.9/32",
-            "fd00:30::/32",
-            "fd00:30::7/128",
-        ] {
+        for net in
+            ["172.30.0.0/16", "172.30.0.128/25", "172.30.0.9/32", "fd00:30::/32", "fd00:30::7/128"]
+        {
             assert_eq!(choose(&[net]).as_deref(), Some("172.31.0.1/24"), "{net}");
         }
     }

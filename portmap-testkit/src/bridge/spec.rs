@@ -16,11 +16,7 @@ pub struct BridgeSpec {
 impl BridgeSpec {
     /// A bridge with an IPv4 subnet.
     pub fn new(name: impl Into<String>, v4: Ipv4Net) -> Self {
-        Self {
-            name: name.into(),
-            v4,
-            v6: None,
-        }
+        Self { name: name.into(), v4, v6: None }
     }
 
     /// Adds an IPv6 subnet, as the bridge's address in it.
@@ -33,21 +29,15 @@ impl BridgeSpec {
     /// Docker's default: `docker0`, 172.17.0.1/16, with fd00:172:17::1/64.
     pub fn docker0() -> Self {
         let v6 = Ipv6Addr::new(0xfd00, 0x172, 0x17, 0, 0, 0, 0, 1);
-        Self::new(
-            "docker0",
-            Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 1), 16),
-        )
-        .with_v6(Ipv6Net::new_assert(v6, 64))
+        Self::new("docker0", Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 1), 16))
+            .with_v6(Ipv6Net::new_assert(v6, 64))
     }
 
     /// A second network: `br0`, 192.168.99.1/24, with fd00:192:99::1/64.
     pub fn br0() -> Self {
         let v6 = Ipv6Addr::new(0xfd00, 0x192, 0x99, 0, 0, 0, 0, 1);
-        Self::new(
-            "br0",
-            Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 99, 1), 24),
-        )
-        .with_v6(Ipv6Net::new_assert(v6, 64))
+        Self::new("br0", Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 99, 1), 24))
+            .with_v6(Ipv6Net::new_assert(v6, 64))
     }
 
     /// The link's name.
@@ -81,8 +71,7 @@ impl BridgeSpec {
             return Some((v4, None));
         };
         let v6 = Ipv6Addr::from(u128::from(net.network()).checked_add(number.into())?);
-        net.contains(&v6)
-            .then(|| (v4, Some(Ipv6Net::new_assert(v6, net.prefix_len()))))
+        net.contains(&v6).then(|| (v4, Some(Ipv6Net::new_assert(v6, net.prefix_len()))))
     }
 }
 
@@ -107,23 +96,14 @@ mod tests {
         let Some((v4, v6)) = addresses else {
             return Vec::new();
         };
-        [v4.to_string()]
-            .into_iter()
-            .chain(v6.map(|net| net.to_string()))
-            .collect()
+        [v4.to_string()].into_iter().chain(v6.map(|net| net.to_string())).collect()
     }
 
     #[test]
     fn addresses_count_up_in_both_families() {
         let spec = BridgeSpec::docker0();
-        assert_eq!(
-            texts(spec.numbered(2)),
-            ["172.17.0.2/16", "fd00:172:17::2/64"]
-        );
-        assert_eq!(
-            texts(spec.numbered(256)),
-            ["172.17.1.0/16", "fd00:172:17::100/64"]
-        );
+        assert_eq!(texts(spec.numbered(2)), ["172.17.0.2/16", "fd00:172:17::2/64"]);
+        assert_eq!(texts(spec.numbered(256)), ["172.17.1.0/16", "fd00:172:17::100/64"]);
     }
 
     #[test]

@@ -25,10 +25,7 @@ impl Bridge {
             links.push(message);
         }
         let mut swept = Vec::new();
-        for (name, index) in links
-            .iter()
-            .filter_map(|message| candidate(message, prefix))
-        {
+        for (name, index) in links.iter().filter_map(|message| candidate(message, prefix)) {
             // Held until the link is gone, so that two sweepers can't both believe it stale, nor a
             // new owner take the name in between.
             let Some(_claim) = Claim::take(node, &claim_name(&name)).await? else {
@@ -39,7 +36,7 @@ impl Bridge {
             if still
                 .is_some_and(|message| candidate(&message, prefix) == Some((name.clone(), index)))
             {
-                link::delete(node.netlink(), index).await?;
+                link::delete_bridge(node.netlink(), index).await?;
                 swept.push(name);
             }
         }

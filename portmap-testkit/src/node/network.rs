@@ -68,9 +68,7 @@ impl Node {
     pub async fn sysctl(&self, name: &str, value: &str) -> Result<(), LabError> {
         let step = format!("set {name} = {value} in {}", self.name());
         let (path, value) = (sysctl_path(name), value.to_owned());
-        self.run(async move { std::fs::write(path, value) })
-            .await
-            .step(|| step)
+        self.run(async move { std::fs::write(path, value) }).await.step(|| step)
     }
 
     /// Reads a sysctl of the namespace, without the line's end.
@@ -80,10 +78,7 @@ impl Node {
     pub async fn read_sysctl(&self, name: &str) -> Result<String, LabError> {
         let path = sysctl_path(name);
         let value = self.run(async move { std::fs::read_to_string(path) }).await;
-        Ok(value
-            .step(|| format!("read {name} in {}", self.name()))?
-            .trim_end()
-            .to_owned())
+        Ok(value.step(|| format!("read {name} in {}", self.name()))?.trim_end().to_owned())
     }
 
     /// Adds an address that doesn't become a main one, and waits until neighbours get an answer.

@@ -59,14 +59,9 @@ impl Worker {
                 live(origin, ready, queue);
             })
             .step(|| format!("start the thread of node {name}"))?;
-        let ready = is_ready
-            .await
-            .unwrap_or_else(|_| Err(LabError::new("the thread ended early")))?;
-        Ok(Self {
-            ready,
-            jobs: Some(jobs),
-            thread: Mutex::new(Some((thread, ended))),
-        })
+        let ready =
+            is_ready.await.unwrap_or_else(|_| Err(LabError::new("the thread ended early")))?;
+        Ok(Self { ready, jobs: Some(jobs), thread: Mutex::new(Some((thread, ended))) })
     }
 
     pub(super) fn runtime(&self) -> &Handle {
@@ -152,10 +147,8 @@ fn settle(origin: Origin) -> Result<(Runtime, Ready), LabError> {
     }
     let namespace =
         File::open("/proc/thread-self/ns/net").step(|| "open the namespace".to_owned())?;
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .step(|| "start a runtime".to_owned())?;
+    let runtime =
+        Builder::new_current_thread().enable_all().build().step(|| "start a runtime".to_owned())?;
     let netlink = {
         let _inside = runtime.enter();
         let (connection, netlink, _) =
@@ -163,11 +156,7 @@ fn settle(origin: Origin) -> Result<(Runtime, Ready), LabError> {
         runtime.spawn(connection);
         netlink
     };
-    let ready = Ready {
-        namespace: namespace.into(),
-        runtime: runtime.handle().clone(),
-        netlink,
-    };
+    let ready = Ready { namespace: namespace.into(), runtime: runtime.handle().clone(), netlink };
     Ok((runtime, ready))
 }
 

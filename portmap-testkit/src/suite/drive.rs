@@ -86,11 +86,7 @@ mod tests {
     fn an_error_is_shown_with_its_causes() {
         let failed = drive("failed", GRACE, async || {
             let program = "nft".to_owned();
-            Err(crate::ExecError::Start {
-                program,
-                source: io::Error::other("the cause"),
-            }
-            .into())
+            Err(crate::ExecError::Start { program, source: io::Error::other("the cause") }.into())
         });
         assert_eq!(message(failed), "could not run nft\n  caused by: the cause");
     }

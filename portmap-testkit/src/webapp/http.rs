@@ -9,11 +9,7 @@ pub(super) enum Head {
     /// Not yet a whole head.
     Partial,
     /// A whole head, `length` bytes of the buffer.
-    Request {
-        length: usize,
-        body: bool,
-        keep: bool,
-    },
+    Request { length: usize, body: bool, keep: bool },
     /// `GET /path` and an empty line, without a version: HTTP as it was in 1991.
     Bare,
     /// Nothing that could be answered with a page: a status line's end and the last word.
@@ -62,14 +58,10 @@ pub(super) fn parse(bytes: &[u8]) -> Head {
 
 /// `None` when it is no bare request.
 fn parse_bare(bytes: &[u8]) -> Option<Head> {
-    let start = bytes
-        .iter()
-        .position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let bytes = &bytes[start..];
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let mut words = bytes[..end]
-        .split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty());
+    let mut words = bytes[..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     if (words.next()?, words.next().is_some(), words.next()) != (b"GET", true, None) {
         return None;
     }
@@ -86,11 +78,7 @@ fn parse_bare(bytes: &[u8]) -> Option<Head> {
 /// A response: its head, and the text as well if `body`.
 pub(super) fn response(status: &str, text: &str, body: bool, keep: bool) -> String {
     let connection = if keep { "keep-alive" } else { "close" };
-    let allow = if status.starts_with("405") {
-        "Allow: GET, HEAD\r\n"
-    } else {
-        ""
-    };
+    let allow = if status.starts_with("405") { "Allow: GET, HEAD\r\n" } else { "" };
     let length = text.len();
     let content = if body { text } else { "" };
     format!(
@@ -104,11 +92,7 @@ mod tests {
     use super::*;
 
     fn request(body: bool, keep: bool, text: &str) -> Head {
-        Head::Request {
-            length: text.len(),
-            body,
-            keep,
-        }
+        Head::Request { length: text.len(), body, keep }
     }
 
     #[test]
@@ -121,11 +105,7 @@ mod tests {
             ("GET / HTTP/1.0\r\n\r\n", false),
             ("GET / HTTP/1.1\n\n", true),
         ] {
-            assert_eq!(
-                parse(text.as_bytes()),
-                request(true, keep, text),
-                "{text:?}"
-            );
+            assert_eq!(parse(text.as_bytes()), request(true, keep, text), "{text:?}");
         }
     }
 
@@ -139,12 +119,7 @@ mod tests {
 
     #[test]
     fn a_bare_get_waits_for_its_empty_line() {
-        for text in [
-            "GET /\n\n",
-            "GET /\r\n\r\n",
-            "\r\nGET / \n\r\n",
-            "GET /\r\n\n",
-        ] {
+        for text in ["GET /\n\n", "GET /\r\n\r\n", "\r\nGET / \n\r\n", "GET /\r\n\n"] {
             assert_eq!(parse(text.as_bytes()), Head::Bare, "{text:?}");
         }
         for text in ["", "\n", "G", "GET /", "GET /\n", "GET /\r\n\r"] {
@@ -163,10 +138,7 @@ mod tests {
     #[test]
     fn a_pipelined_request_is_left_in_the_buffer() {
         let one = "GET / HTTP/1.1\r\n\r\n";
-        assert_eq!(
-            parse(format!("{one}{one}").as_bytes()),
-            request(true, true, one)
-        );
+        assert_eq!(parse(format!("{one}{one}").as_bytes()), request(true, true, one));
     }
 
     #[test]
@@ -179,26 +151,16 @@ mod tests {
         ] {
             assert_eq!(parse(text.as_bytes()), BAD, "{text:?}");
         }
-        assert_eq!(
-            parse(b"POST / HTTP/1.1\r\n\r\n"),
-            Head::Refused("405 Method Not Allowed")
-        );
+        assert_eq!(parse(b"POST / HTTP/1.1\r\n\r\n"), Head::Refused("405 Method Not Allowed"));
     }
 
     #[test]
     fn a_head_without_end_is_too_large() {
         let long = "a".repeat(HEAD_LIMIT);
-        for text in [
-            format!("GET /{long}"),
-            format!("GET /\n{long}"),
-            "\n".repeat(HEAD_LIMIT),
-        ] {
+        for text in [format!("GET /{long}"), format!("GET /\n{long}"), "\n".repeat(HEAD_LIMIT)] {
             assert_eq!(parse(text.as_bytes()), TOO_LARGE);
         }
         let many = "a: b\r\n".repeat(65);
-        assert_eq!(
-            parse(format!("GET / HTTP/1.1\r\n{many}\r\n").as_bytes()),
-            TOO_LARGE
-        );
+        assert_eq!(parse(format!("GET / HTTP/1.1\r\n{many}\r\n").as_bytes()), TOO_LARGE);
     }
 }

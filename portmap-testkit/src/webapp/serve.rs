@@ -77,16 +77,12 @@ where
             }
             Head::Request { length, body, keep } => {
                 bytes.drain(..length);
-                (
-                    http::response("200 OK", &service.page(peer), body, keep),
-                    keep,
-                )
+                (http::response("200 OK", &service.page(peer), body, keep), keep)
             }
             Head::Bare => (service.page(peer), false),
-            Head::Refused(status) => (
-                http::response(status, &format!("{status}\n"), true, false),
-                false,
-            ),
+            Head::Refused(status) => {
+                (http::response(status, &format!("{status}\n"), true, false), false)
+            }
         };
         stream.write_all(answer.as_bytes()).await?;
         if !keep {
@@ -98,10 +94,7 @@ where
 async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.shutdown().await?;
     let mut rest = [0; 1024];
-    let _ = timeout(LINGER, async {
-        while let Ok(1..) = stream.read(&mut rest).await {}
-    })
-    .await;
+    let _ = timeout(LINGER, async { while let Ok(1..) = stream.read(&mut rest).await {} }).await;
     Ok(())
 }
 
@@ -111,10 +104,7 @@ mod tests {
 
     /// What the service answers when all of `request` comes at once and the peer then stops sending.
     async fn answer(request: &str) -> String {
-        let service = Service {
-            hostname: "web".into(),
-            seen: Seen::default(),
-        };
+        let service = Service { hostname: "web".into(), seen: Seen::default() };
         let (mut client, server) = tokio::io::duplex(64 * 1024);
         let served = async move {
             let _ = converse(server, "[::ffff:192.0.2.7]:1234".parse().unwrap(), &service).await;
@@ -141,10 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bare_get_is_answered_with_the_body_alone() {
-        assert_eq!(
-            answer("GET /\r\n\r\n").await,
-            "Hostname: web\nRemote IP: 192.0.2.7\n"
-        );
+        assert_eq!(answer("GET /\r\n\r\n").await, "Hostname: web\nRemote IP: 192.0.2.7\n");
     }
 
     #[tokio::test]
@@ -158,11 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn nonsense_is_refused_and_the_connection_closed() {
-        assert!(
-            answer("\u{1}\u{2}\u{3}\r\n\r\n")
-                .await
-                .starts_with("HTTP/1.1 400 ")
-        );
+        assert!(answer("\u{1}\u{2}\u{3}\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
         assert!(answer(&"a".repeat(9000)).await.starts_with("HTTP/1.1 431 "));
     }
 }

@@ -12,23 +12,19 @@ use portmap_testkit::{BoxError, Bridge, BridgeSpec, Need, Node, Suite, TestResul
 pub(crate) const LEAVE_A_BRIDGE: &str = "PORTMAP_TESTKIT_LEAVE_A_BRIDGE";
 
 pub(crate) fn add(suite: &mut Suite) {
-    suite.test(
-        "a_removed_or_dropped_bridge_is_gone",
-        &[Need::Netns],
-        async || {
-            let node = Node::new("host").await?;
-            let docker0 = Bridge::create(&node, BridgeSpec::docker0()).await?;
-            assert!(has_link(&node, "docker0").await?);
-            docker0.remove().await?;
-            assert!(!has_link(&node, "docker0").await?);
+    suite.test("a_removed_or_dropped_bridge_is_gone", &[Need::Netns], async || {
+        let node = Node::new("host").await?;
+        let docker0 = Bridge::create(&node, BridgeSpec::docker0()).await?;
+        assert!(has_link(&node, "docker0").await?);
+        docker0.remove().await?;
+        assert!(!has_link(&node, "docker0").await?);
 
-            drop(Bridge::create(&node, BridgeSpec::br0()).await?);
-            while has_link(&node, "br0").await? {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            Ok(())
-        },
-    );
+        drop(Bridge::create(&node, BridgeSpec::br0()).await?);
+        while has_link(&node, "br0").await? {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    });
 
     suite.test(
         "a_bridge_that_somebody_deleted_is_reported",
@@ -48,53 +44,39 @@ pub(crate) fn add(suite: &mut Suite) {
         let br0 = Bridge::create(&node, BridgeSpec::br0()).await?;
         assert!(Bridge::create(&node, BridgeSpec::br0()).await.is_err());
         br0.remove().await?;
-        Bridge::create(&node, BridgeSpec::br0())
-            .await?
-            .remove()
-            .await?;
+        Bridge::create(&node, BridgeSpec::br0()).await?.remove().await?;
         Ok(())
     });
 
-    suite.test(
-        "a_bridge_that_fails_half_way_leaves_nothing",
-        &[Need::Netns],
-        async || {
-            let node = Node::new("host").await?;
-            // The kernel takes no multicast address for an interface.
-            let spec = BridgeSpec::new("br0", "224.0.0.1/24".parse()?);
-            assert!(Bridge::create(&node, spec).await.is_err());
-            while has_link(&node, "br0").await? {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            Ok(())
-        },
-    );
+    suite.test("a_bridge_that_fails_half_way_leaves_nothing", &[Need::Netns], async || {
+        let node = Node::new("host").await?;
+        // The kernel takes no multicast address for an interface.
+        let spec = BridgeSpec::new("br0", "224.0.0.1/24".parse()?);
+        assert!(Bridge::create(&node, spec).await.is_err());
+        while has_link(&node, "br0").await? {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    });
 
-    suite.test(
-        "a_free_bridge_avoids_what_is_there",
-        &[Need::Netns],
-        async || {
-            let node = Node::new("host").await?;
-            let candidates = candidates()?;
-            let taken = Bridge::create(&node, BridgeSpec::new("portmap0", candidates[0].0)).await?;
-            let make = || Bridge::create_free(&node, "portmap", &candidates);
-            let (second, third) = tokio::try_join!(make(), make())?;
-            let mut made =
-                [&second, &third].map(|bridge| (bridge.name(), bridge.gateway4().to_string()));
-            made.sort();
-            assert_eq!(
-                made,
-                [
-                    ("portmap1", "172.31.0.1".to_owned()),
-                    ("portmap2", "172.31.1.1".to_owned())
-                ]
-            );
-            let full = make().await;
-            assert!(full.is_err(), "every subnet is taken: {full:?}");
-            drop(taken);
-            Ok(())
-        },
-    );
+    suite.test("a_free_bridge_avoids_what_is_there", &[Need::Netns], async || {
+        let node = Node::new("host").await?;
+        let candidates = candidates()?;
+        let taken = Bridge::create(&node, BridgeSpec::new("portmap0", candidates[0].0)).await?;
+        let make = || Bridge::create_free(&node, "portmap", &candidates);
+        let (second, third) = tokio::try_join!(make(), make())?;
+        let mut made =
+            [&second, &third].map(|bridge| (bridge.name(), bridge.gateway4().to_string()));
+        made.sort();
+        assert_eq!(
+            made,
+            [("portmap1", "172.31.0.1".to_owned()), ("portmap2", "172.31.1.1".to_owned())]
+        );
+        let full = make().await;
+        assert!(full.is_err(), "every subnet is taken: {full:?}");
+        drop(taken);
+        Ok(())
+    });
 
     suite.test(
         "a_killed_process_leaves_a_bridge_that_the_next_one_sweeps",
@@ -107,16 +89,11 @@ pub(crate) fn add(suite: &mut Suite) {
             ];
             let mut other = node.command("sh", command).await?;
             other.read_until("made portmap0").await?;
-            assert_eq!(
-                Bridge::sweep(&node, "portmap").await?,
-                [""; 0],
-                "its owner lives"
-            );
+            assert_eq!(Bridge::sweep(&node, "portmap").await?, [""; 0], "its owner lives");
             let beside = Bridge::create_free(&node, "portmap", &candidates()?).await?;
             assert_eq!(beside.name(), "portmap1");
 
-            node.exec("ip", ["link", "add", "portmap7", "type", "bridge"])
-                .await?;
+            node.exec("ip", ["link", "add", "portmap7", "type", "bridge"]).await?;
             drop(other);
             let swept = loop {
                 let swept = Bridge::sweep(&node, "portmap").await?;
@@ -127,10 +104,7 @@ pub(crate) fn add(suite: &mut Suite) {
             };
             assert_eq!(swept, ["portmap0"]);
             assert!(has_link(&node, "portmap1").await?, "ours lives");
-            assert!(
-                has_link(&node, "portmap7").await?,
-                "another program's is left alone"
-            );
+            assert!(has_link(&node, "portmap7").await?, "another program's is left alone");
             let next = Bridge::create_free(&node, "portmap", &candidates()?).await?;
             assert_eq!(next.name(), "portmap0");
             Ok(())
@@ -153,30 +127,22 @@ pub(crate) fn add(suite: &mut Suite) {
             }
             let joined = Node::join("again", real.as_fd().try_clone_to_owned()?).await?;
             let again = br0.plug(joined).await?;
-            assert_eq!(
-                again.addr4().to_string(),
-                "192.168.99.3",
-                "no address is used twice"
-            );
+            assert_eq!(again.addr4().to_string(), "192.168.99.3", "no address is used twice");
             Ok(())
         },
     );
 
-    suite.test(
-        "a_port_is_made_a_hairpin",
-        &[Need::Netns, Need::Tool("bridge")],
-        async || {
-            let node = Node::new("host").await?;
-            let br0 = Bridge::create(&node, BridgeSpec::br0()).await?;
-            let web = br0.container("web").await?;
-            for (on, shown) in [(true, "hairpin on"), (false, "hairpin off")] {
-                web.set_hairpin(on).await?;
-                let ports = node.exec("bridge", ["-d", "link", "show"]).await?;
-                assert!(ports.stdout.contains(shown), "{ports:?}");
-            }
-            Ok(())
-        },
-    );
+    suite.test("a_port_is_made_a_hairpin", &[Need::Netns, Need::Tool("bridge")], async || {
+        let node = Node::new("host").await?;
+        let br0 = Bridge::create(&node, BridgeSpec::br0()).await?;
+        let web = br0.container("web").await?;
+        for (on, shown) in [(true, "hairpin on"), (false, "hairpin off")] {
+            web.set_hairpin(on).await?;
+            let ports = node.exec("bridge", ["-d", "link", "show"]).await?;
+            assert!(ports.stdout.contains(shown), "{ports:?}");
+        }
+        Ok(())
+    });
 
     suite.test(
         "a_bridge_has_as_many_containers_as_its_subnet_addresses",
@@ -203,9 +169,7 @@ pub(crate) fn add(suite: &mut Suite) {
 
 pub(crate) fn leave_a_bridge() -> ExitCode {
     let made = || -> Result<(), BoxError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let here = Node::current().await?;
             let bridge = Bridge::create_free(&here, "portmap", &candidates()?).await?;
@@ -226,12 +190,8 @@ fn candidates() -> Result<[(Ipv4Net, Option<Ipv6Net>); 3], BoxError> {
 }
 
 async fn has_link(node: &Node, name: &str) -> Result<bool, BoxError> {
-    let table = node
-        .run(async { std::fs::read_to_string("/proc/thread-self/net/dev") })
-        .await?;
-    Ok(table
-        .lines()
-        .any(|line| line.trim_start().starts_with(&format!("{name}:"))))
+    let table = node.run(async { std::fs::read_to_string("/proc/thread-self/net/dev") }).await?;
+    Ok(table.lines().any(|line| line.trim_start().starts_with(&format!("{name}:"))))
 }
 
 async fn delete_link(node: &Node, name: &str) -> TestResult {

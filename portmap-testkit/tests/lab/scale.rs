@@ -9,23 +9,19 @@ use portmap_testkit::{BoxError, Lab, Need, Node, Suite, Webapp};
 use tokio::process::Command;
 
 pub(crate) fn add(suite: &mut Suite) {
-    suite.test(
-        "twenty_labs_live_side_by_side",
-        &[Need::Netns],
-        async || {
-            let labs = try_join_all((0..20).map(async |_| {
-                let lab = Lab::new().await?;
-                let docker0 = lab.docker0().await?;
-                let web = docker0.container("web").await?;
-                let webapp = Webapp::start(&web, 80).await?;
-                let page = lab.host().get((web.addr4(), 80).into()).await?;
-                assert_eq!(page.remote_ip, docker0.gateway4());
-                Ok::<_, BoxError>((webapp, web, docker0, lab))
-            }));
-            assert_eq!(labs.await?.len(), 20);
-            Ok(())
-        },
-    );
+    suite.test("twenty_labs_live_side_by_side", &[Need::Netns], async || {
+        let labs = try_join_all((0..20).map(async |_| {
+            let lab = Lab::new().await?;
+            let docker0 = lab.docker0().await?;
+            let web = docker0.container("web").await?;
+            let webapp = Webapp::start(&web, 80).await?;
+            let page = lab.host().get((web.addr4(), 80).into()).await?;
+            assert_eq!(page.remote_ip, docker0.gateway4());
+            Ok::<_, BoxError>((webapp, web, docker0, lab))
+        }));
+        assert_eq!(labs.await?.len(), 20);
+        Ok(())
+    });
 
     suite.test("building_is_quick", &[Need::Netns], async || {
         let node = timed("a bare node", 20, async || Node::new("bare").await).await?;
@@ -89,8 +85,5 @@ fn forbidden() -> bool {
         |path: &str, value: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
     reads("/proc/sys/user/max_user_namespaces", "0")
         || reads("/proc/sys/kernel/unprivileged_userns_clone", "0")
-        || reads(
-            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-        )
+        || reads("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1")
 }
