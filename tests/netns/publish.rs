@@ -68,14 +68,14 @@ async fn webapp() -> Result<(), BoxError> {
             said.split_once("behind bridge portmap0 (").and_then(|(_, rest)| rest.split_once(')'));
         let gateway: IpAddr = gateway.ok_or_else(|| said.clone())?.0.parse()?;
 
+        let seen = format!("seen as {gateway}:");
         let page = lab.client().get((host.addr4(), 8080).into()).await?;
         assert_eq!(page.remote_ip, gateway);
+        tool.read_until(&format!("to {}:8080, {seen}", host.addr4())).await?;
         let page = host.get("127.0.0.1:8081".parse()?).await?;
         assert_eq!(page.remote_ip, gateway);
-        assert_eq!(links(host).await?.len(), before.len() + 2, "a bridge and a link to the webapp");
-        let seen = format!("seen as {gateway}:");
-        tool.read_until(&format!("to {}:8080, {seen}", host.addr4())).await?;
         tool.read_until(&format!("to 127.0.0.1:8081, {seen}")).await?;
+        assert_eq!(links(host).await?.len(), before.len() + 2, "a bridge and a link to the webapp");
 
         signal(&tool, end)?;
         assert!(tool.wait().await?.success(), "{}", tool.transcript());
