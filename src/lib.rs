@@ -1,1 +1,28 @@
-//! Publish container ports on a Linux host.
+#![doc = include_str!("../README.md")]
+//!
+//! # Where things are
+//!
+//! | what | where |
+//! |---|---|
+//! | the vocabulary, [`PortMapper`], [`Lease`], [`Error`] | `portmap-core`, re-exported here |
+//! | [`ProxyMapper`] and what can be replaced in it | `portmap-proxy`, here as [`proxy`]; feature `proxy`, on by default |
+//! | labs of network namespaces to test a mapper in | `portmap-testkit`, a development dependency of its own |
+
+pub use portmap_core::{
+    Binding, BoxError, BoxPortMapper, Endpoint, EndpointError, Error, ErrorKind, HostAddr,
+    HostPort, Lease, Mapping, MappingError, Port, PortError, PortMapper, PortRange, PortSpec,
+    PortSpecError, Protocol, Publish, ReleaseError,
+};
+#[cfg(feature = "proxy")]
+pub use portmap_proxy::ProxyMapper;
+
+/// For authors of mappers: what a [`PortMapper`] is made with.
+pub mod mapper {
+    pub use portmap_core::{Hold, MapperService, NotReleased, Reservation, Reserved};
+}
+
+/// The userland proxy: its connections, its layers and its dial service.
+#[cfg(feature = "proxy")]
+pub mod proxy {
+    pub use portmap_proxy::*;
+}

@@ -1,1 +1,41 @@
-//! The userland proxy of portmap: TCP ports forwarded in one process.
+//! The userland proxy: a [`PortMapper`](portmap_core::PortMapper) that serves host ports itself.
+//!
+//! [`ProxyMapper`] listens on the host's side, dials the container for each client and carries the bytes both
+//! ways. One process serves however many ports, with a task for each listener and each connection.
+//!
+//! It works without privilege and for every way to reach a host: from outside, over loopback, from containers.
+//! The container sees the host's address on its network (the bridge's gateway) as its peer, not the client's.
+//!
+//! ```no_run
+//! use portmap_core::{Endpoint, PortMapper, PortSpec, Publish};
+//! use portmap_proxy::ProxyMapper;
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let request = Publish::new(Endpoint::from([172, 17, 0, 2])).with("8080:80".parse::<PortSpec>()?);
+//! let lease = ProxyMapper::new().publish(request).await?;
+//! // The port is served as long as the lease lives.
+//! lease.release().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What can be replaced
+//! [`ProxyMapper::layer`] puts tower layers around [`Forward`], the service that every connection goes through;
+//! [`ProxyMapper::dial`] replaces [`TcpDial`], the service that connects to the container.
+
+mod accept;
+mod connection;
+mod dial;
+mod forward;
+mod listener;
+mod mapper;
+mod pressure;
+mod relay;
+mod serving;
+mod settings;
+
+pub use connection::Connection;
+pub use dial::{Dial, TcpDial};
+pub use forward::{Forward, ForwardError, Transferred};
+pub use mapper::ProxyMapper;
+pub use relay::{Ending, Side};

@@ -14,11 +14,11 @@ use crate::{
 /// How many sockets are opened before other tasks get a turn: about a millisecond's worth.
 const SOCKETS_A_TURN: usize = 64;
 
-/// The host sockets of one request, bound and silent. Dropping it frees them.
+/// The host sockets of one request, bound and not served. Dropping it frees them.
 ///
-/// From the moment of reservation nobody else can have the ports, and until [`Reserved::serve`] no client is
-/// answered: a filter in front of each socket drops what comes, so that a client tries again a moment later
-/// instead of meeting a port that accepts and hangs.
+/// From the moment of reservation nobody else can have the ports. Until [`Reserved::serve`] a TCP client is refused
+/// at once, as before; it never meets a port that accepts and hangs. Where rules in the kernel serve a port its socket
+/// is never served: it keeps others away.
 ///
 /// For authors of mappers.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Reserved {
 }
 
 impl Reservation {
-    /// Reserves the host ports of a request: sockets that listen (TCP) or are bound (UDP), all or none.
+    /// Reserves the host ports of a request, all or none.
     ///
     /// A mapping for all addresses takes one dual-stack socket a port (`IPV6_V6ONLY` off), an IPv4 one where the
     /// kernel has no IPv6. Ports that wait in TIME_WAIT are no obstacle. Exact ports are taken before free ones
@@ -48,7 +48,7 @@ impl Reservation {
     ///
     /// # Cancel safety
     /// Dropping the future frees what was taken.
-    pub async fn listening(request: &Publish) -> Result<Self, Error> {
+    pub async fn take(request: &Publish) -> Result<Self, Error> {
         request.check()?;
         let mut order: Vec<_> = request.mappings().iter().enumerate().collect();
         order.sort_by_key(|(_, mapping)| match mapping.host_port() {
@@ -87,10 +87,10 @@ impl Reserved {
     /// They are non-blocking and close on exec; TCP ones listen.
     ///
     /// # Errors
-    /// [`Backend`](ErrorKind::Backend) where the kernel does not take the filter away.
+    /// [`Backend`](ErrorKind::Backend) where the kernel does not let a socket listen.
     pub fn serve(self) -> Result<(Binding, Vec<Socket>), Error> {
         for socket in &self.sockets {
-            socket.detach_filter().map_err(|error| {
+            socket::serve(self.binding.protocol(), socket).map_err(|error| {
                 let message = format!("{} cannot be opened to clients", self.binding);
                 Error::new(ErrorKind::Backend, message).with_source(error)
             })?;
@@ -156,7 +156,7 @@ async fn take_block(
         for port in binding.host_ports().iter() {
             sockets.push(socket::open(mapping.protocol(), host_addr, port)?);
             *opened += 1;
-            if *opened % SOCKETS_A_TURN == 0 {
+            if opened.is_multiple_of(SOCKETS_A_TURN) {
                 task::yield_now().await;
             }
         }

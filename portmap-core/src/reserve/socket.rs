@@ -6,12 +6,9 @@ use std::{
 };
 
 use nix::errno::Errno;
-use socket2::{Domain, SockFilter, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::{Error, ErrorKind, HostAddr, Port, Protocol, holder};
-
-/// The classic BPF program `ret #0`: nothing passes.
-const DROP_ALL: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, 0)];
 
 /// As many connections waiting as `net.core.somaxconn` allows: the kernel lowers the number to that.
 const BACKLOG: i32 = i32::MAX;
@@ -24,7 +21,7 @@ pub(super) struct Refusal {
     error: io::Error,
 }
 
-/// Takes one host port: bound, listening where the protocol listens, and silent.
+/// Takes one host port: bound, and not listening yet.
 pub(super) fn open(protocol: Protocol, host: HostAddr, port: Port) -> Result<Socket, Refusal> {
     let number = port.number();
     let opened = match host {
@@ -52,17 +49,26 @@ fn bind(protocol: Protocol, addr: SocketAddr, only_v6: bool) -> io::Result<Socke
     if addr.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    socket.attach_filter(&DROP_ALL)?;
     if tcp {
         // Lets a port in TIME_WAIT be taken. On UDP it would let two share the port, and one get nothing.
         socket.set_reuse_address(true)?;
     }
     socket.bind(&addr.into())?;
     if tcp {
-        // With SO_REUSEADDR a bound port is not ours yet: a listening one is.
-        socket.listen(BACKLOG)?;
+        // With SO_REUSEADDR on both, somebody else could still bind the port, and listen first.
+        socket.set_reuse_address(false)?;
     }
     Ok(socket)
+}
+
+/// Lets clients in.
+pub(super) fn serve(protocol: Protocol, socket: &Socket) -> io::Result<()> {
+    if protocol == Protocol::Tcp {
+        // Accepted connections inherit it: without it, those in TIME_WAIT would keep the port from being taken again.
+        socket.set_reuse_address(true)?;
+        socket.listen(BACKLOG)?;
+    }
+    Ok(())
 }
 
 fn errno(error: &io::Error) -> Errno {
@@ -92,7 +98,7 @@ impl Refusal {
                     HostAddr::Ip(ip) => format!("{ip} is not an address of this host"),
                     HostAddr::Any => format!("{wanted} is not available"),
                 };
-                (ErrorKind::AddrNotAvailable, message)
+                return Error::new(ErrorKind::AddrNotAvailable, message);
             }
             Errno::EACCES | Errno::EPERM => {
                 let hint =

@@ -1,0 +1,120 @@
+//! The accept loop of one listener.
+
+use std::{error::Error, future::poll_fn, io, sync::Arc, time::Duration};
+
+use portmap_core::{BoxError, Port};
+use tokio::{
+    select,
+    task::{JoinError, JoinSet},
+    time,
+};
+use tower::Service;
+use tracing::{debug, error, warn};
+
+use crate::{
+    Connection,
+    listener::Listener,
+    pressure::{Backoff, Pressure, is_exhaustion},
+    serving::Stop,
+};
+
+/// One listening port and the service for its connections.
+pub(crate) struct Accept<S> {
+    pub(crate) listener: Listener,
+    pub(crate) container_port: Port,
+    pub(crate) service: S,
+    pub(crate) pressure: Arc<Pressure>,
+    pub(crate) drain_limit: Duration,
+}
+
+impl<S> Accept<S>
+where
+    S: Service<Connection> + Clone,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    S::Response: Send + 'static,
+{
+    /// Serves until told to stop; then frees the port and lets open connections end, within the limit.
+    pub(crate) async fn run(self, mut stop: Stop) {
+        let mut connections = JoinSet::new();
+        let mut backoff = Backoff::new();
+        loop {
+            select! {
+                biased;
+                () = stop.asked() => break,
+                Some(ended) = connections.join_next() => log(ended),
+                accepted = self.accept() => match accepted {
+                    Ok(Some(served)) => {
+                        connections.spawn(async { served.await.map(drop).map_err(Into::into) });
+                        backoff = Backoff::new();
+                    }
+                    Ok(None) => {}
+                    Err(Refused::Service(error)) => {
+                        if backoff.is_fresh() {
+                            let error = chain(error.as_ref());
+                            warn!(error, "the service of a port fails before it is asked");
+                        }
+                        backoff.wait().await;
+                    }
+                    Err(Refused::Accept(error)) => {
+                        // A client that gave up while it waited, or a network error on its behalf: no reason to wait.
+                        if is_exhaustion(&error) {
+                            if backoff.is_fresh() {
+                                warn!(%error, "no client can be accepted for the moment");
+                            }
+                            backoff.wait().await;
+                        }
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        let drained = time::timeout(self.drain_limit, async {
+            while let Some(ended) = connections.join_next().await {
+                log(ended);
+            }
+        });
+        if drained.await.is_err() {
+            debug!(connections = connections.len(), "draining took too long; the rest is reset");
+            connections.shutdown().await;
+        }
+    }
+
+    /// Waits for a client, then for the service, and only then accepts.
+    async fn accept(&self) -> Result<Option<S::Future>, Refused> {
+        let pending = self.listener.pending().await.map_err(Refused::Accept)?;
+        self.pressure.relieved().await;
+        let mut service = self.service.clone();
+        let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+        ready.map_err(|error| Refused::Service(error.into()))?;
+        let spare = self.pressure.spare().map_err(Refused::Accept)?;
+        let accepted = pending.accept().map_err(Refused::Accept)?;
+        Ok(accepted.map(|(stream, client)| {
+            service.call(Connection::new(stream, client, self.container_port, spare))
+        }))
+    }
+}
+
+enum Refused {
+    Service(BoxError),
+    Accept(io::Error),
+}
+
+fn log(ended: Result<Result<(), BoxError>, JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(error = chain(error.as_ref()), "a connection was not forwarded"),
+        Err(panicked) => error!(error = %panicked, "the service of a connection panicked"),
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}

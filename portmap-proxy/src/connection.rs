@@ -1,0 +1,106 @@
+//! An accepted connection.
+
+use std::{io, net::SocketAddr, os::fd::OwnedFd};
+
+use portmap_core::Port;
+use tokio::net::TcpStream;
+
+/// A client's connection to a published port: what the layers around [`Forward`](crate::Forward) get.
+///
+/// **Dropping it resets the client**: a layer that turns a connection away needs to do no more. One that
+/// answers the client itself writes to [`stream`](Self::stream) and then calls [`close`](Self::close).
+#[derive(Debug)]
+pub struct Connection {
+    stream: Abortive,
+    client: SocketAddr,
+    container_port: Port,
+    /// Held in place of the descriptor that dialling takes.
+    spare: OwnedFd,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        stream: TcpStream,
+        client: SocketAddr,
+        container_port: Port,
+        spare: OwnedFd,
+    ) -> Self {
+        Self { stream: Abortive::new(stream), client: canonical(client), container_port, spare }
+    }
+
+    /// The client's address, never v4-mapped.
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// The container's port that it is for.
+    pub fn container_port(&self) -> Port {
+        self.container_port
+    }
+
+    /// The host address and port that the client used, never v4-mapped.
+    ///
+    /// # Errors
+    /// As `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.get().local_addr().map(canonical)
+    }
+
+    /// The stream, for a layer that talks to the client itself.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        self.stream.get_mut()
+    }
+
+    /// Closes the connection in the ordinary way instead of resetting it.
+    pub fn close(self) {
+        self.stream.close();
+    }
+
+    pub(crate) fn into_parts(self) -> (Abortive, OwnedFd) {
+        (self.stream, self.spare)
+    }
+}
+
+/// A stream that is reset when it is dropped, unless [`close`](Self::close) ends it.
+///
+/// So a connection that is cut, by whatever error or cancellation, never looks complete to its peer.
+#[derive(Debug)]
+pub(crate) struct Abortive {
+    stream: TcpStream,
+    reset: bool,
+}
+
+impl Abortive {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, reset: true }
+    }
+
+    pub(crate) fn get(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    pub(crate) fn close(mut self) {
+        self.reset = false;
+    }
+}
+
+impl Drop for Abortive {
+    fn drop(&mut self) {
+        if self.reset {
+            // Fails only where the socket is dead already.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+/// A dual-stack socket has IPv4 peers as `::ffff:192.0.2.1`; nobody should see that.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        ip if ip == addr.ip() => addr,
+        v4 => SocketAddr::new(v4, addr.port()),
+    }
+}

@@ -1,0 +1,67 @@
+//! Connecting to the container.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use portmap_core::{Endpoint, Port};
+use tokio::net::TcpStream;
+use tower::Service;
+
+/// What a dial service is asked for: a connection to a container, on behalf of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dial {
+    endpoint: Endpoint,
+    port: Port,
+    client: SocketAddr,
+}
+
+impl Dial {
+    pub(crate) fn new(endpoint: Endpoint, port: Port, client: SocketAddr) -> Self {
+        Self { endpoint, port, client }
+    }
+
+    /// The container.
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// The container's port.
+    pub fn port(&self) -> Port {
+        self.port
+    }
+
+    /// The client on whose behalf it is.
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// Where to connect: the endpoint's address of the client's family, else its other one.
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::new(self.endpoint.toward(self.client.ip()), self.port.number())
+    }
+}
+
+/// The default dial service: connects from this network namespace, once, to [`Dial::addr`].
+///
+/// The kernel picks the source address: on the host that is the bridge's, the container's gateway.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpDial;
+
+impl Service<Dial> for TcpDial {
+    type Response = TcpStream;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, dial: Dial) -> Self::Future {
+        Box::pin(TcpStream::connect(dial.addr()))
+    }
+}

@@ -1,0 +1,200 @@
+//! The service that every connection goes through.
+
+use std::{
+    error, fmt,
+    future::Future,
+    mem,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use portmap_core::{BoxError, Endpoint};
+use socket2::SockRef;
+use tokio::{net::TcpStream, time};
+use tower::{Service, ServiceExt};
+
+use crate::{
+    Connection, Dial, Ending,
+    connection::Abortive,
+    pressure::{Backoff, Pressure, is_exhaustion},
+    relay::relay,
+    settings::Settings,
+};
+
+/// The innermost service of a proxy mapper: dials the container for a [`Connection`] and carries the bytes.
+///
+/// Its response comes when the connection has ended. Dropping the future resets both sides.
+#[derive(Clone, Debug)]
+pub struct Forward<D> {
+    dial: D,
+    endpoint: Endpoint,
+    settings: Arc<Settings>,
+    pressure: Arc<Pressure>,
+}
+
+/// What became of a connection that reached its container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Transferred {
+    /// The address that the container saw as its peer.
+    pub observed: SocketAddr,
+    /// Bytes from the client to the container.
+    pub to_endpoint: u64,
+    /// Bytes from the container to the client.
+    pub to_client: u64,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+impl<D> Forward<D> {
+    pub(crate) fn new(
+        dial: D,
+        endpoint: Endpoint,
+        settings: Arc<Settings>,
+        pressure: Arc<Pressure>,
+    ) -> Self {
+        Self { dial, endpoint, settings, pressure }
+    }
+}
+
+impl<D> Service<Connection> for Forward<D>
+where
+    D: Service<Dial, Response = TcpStream> + Clone + Send + 'static,
+    D::Error: Into<BoxError>,
+    D::Future: Send,
+{
+    type Response = Transferred;
+    type Error = ForwardError;
+    type Future = Pin<Box<dyn Future<Output = Result<Transferred, ForwardError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
+        self.dial.poll_ready(cx).map_err(|error| ForwardError::NotReady { source: error.into() })
+    }
+
+    fn call(&mut self, connection: Connection) -> Self::Future {
+        let request = Dial::new(self.endpoint, connection.container_port(), connection.client());
+        // A clone is not ready though its original is: so the original is called, and the clone stays.
+        let spare = self.dial.clone();
+        let dial = mem::replace(&mut self.dial, spare);
+        let (settings, pressure) = (Arc::clone(&self.settings), Arc::clone(&self.pressure));
+        let (client, spare) = connection.into_parts();
+        Box::pin(async move {
+            drop(spare);
+            let stream = connect(dial, request, settings.dial_limit, &pressure).await?;
+            drop(pressure);
+            let failed = |source: BoxError| ForwardError::dial(request, source);
+            settings.tune(SockRef::from(&stream)).map_err(|error| failed(error.into()))?;
+            drop(settings);
+            let observed = stream.local_addr().map_err(|error| failed(error.into()))?;
+            Ok(carry(client, stream, observed).await)
+        })
+    }
+}
+
+/// Dials within a time limit; waits for a descriptor where there is none left.
+async fn connect<D>(
+    mut ready: D,
+    request: Dial,
+    limit: Duration,
+    pressure: &Pressure,
+) -> Result<TcpStream, ForwardError>
+where
+    D: Service<Dial, Response = TcpStream> + Clone,
+    D::Error: Into<BoxError>,
+{
+    let again = ready.clone();
+    let attempts = async move {
+        let mut dialled = ready.call(request).await.map_err(Into::into);
+        let mut waiting = None;
+        let mut backoff = Backoff::new();
+        while dialled.as_ref().is_err_and(|error| is_exhaustion(error.as_ref())) {
+            waiting.get_or_insert_with(|| pressure.wait());
+            backoff.wait().await;
+            dialled = again.clone().oneshot(request).await.map_err(Into::into);
+        }
+        dialled
+    };
+    match time::timeout(limit, attempts).await {
+        Ok(dialled) => dialled.map_err(|source| ForwardError::dial(request, source)),
+        Err(_) => {
+            Err(ForwardError::TimedOut { client: request.client(), addr: request.addr(), limit })
+        }
+    }
+}
+
+/// Relays until the end, and passes a reset on.
+async fn carry(mut client: Abortive, stream: TcpStream, observed: SocketAddr) -> Transferred {
+    let mut endpoint = Abortive::new(stream);
+    let relayed = relay(client.get_mut(), endpoint.get_mut()).await;
+    if relayed.ending == Ending::Closed {
+        client.close();
+        endpoint.close();
+    }
+    Transferred {
+        observed,
+        to_endpoint: relayed.to_endpoint,
+        to_client: relayed.to_client,
+        ending: relayed.ending,
+    }
+}
+
+/// Why a connection did not reach its container. The client is reset then.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ForwardError {
+    /// The dial service failed before it was asked.
+    NotReady {
+        /// Its error.
+        source: BoxError,
+    },
+    /// The container could not be connected to.
+    Dial {
+        /// The client's address.
+        client: SocketAddr,
+        /// The container's address.
+        addr: SocketAddr,
+        /// Why: mostly that the container refused.
+        source: BoxError,
+    },
+    /// The container did not answer in time.
+    TimedOut {
+        /// The client's address.
+        client: SocketAddr,
+        /// The container's address.
+        addr: SocketAddr,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+}
+
+impl ForwardError {
+    fn dial(request: Dial, source: BoxError) -> Self {
+        Self::Dial { client: request.client(), addr: request.addr(), source }
+    }
+}
+
+impl fmt::Display for ForwardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotReady { .. } => f.write_str("the dial service is not ready"),
+            Self::Dial { client, addr, .. } => {
+                write!(f, "{client} could not be connected to {addr}")
+            }
+            Self::TimedOut { client, addr, limit } => {
+                write!(f, "{client} could not be connected to {addr} within {limit:?}")
+            }
+        }
+    }
+}
+
+impl error::Error for ForwardError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::NotReady { source } | Self::Dial { source, .. } => Some(source.as_ref()),
+            Self::TimedOut { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Descriptors running out.
+
+use std::{
+    error::Error,
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    io::Errno,
+};
+use tokio::time;
+
+const SHORTEST: Duration = Duration::from_millis(5);
+const LONGEST: Duration = Duration::from_millis(200);
+
+/// Sees to it that an accepted client gets its second descriptor.
+///
+/// A proxied connection takes two: one is accepted, one is dialled. Were all of them taken by accepting, nobody could be
+/// served, and nothing would ever come free. So whoever accepts has a spare one first, and gives it back for dialling.
+/// Where somebody else is quicker to take it, the client waits, and nobody accepts until it has been served.
+#[derive(Debug, Default)]
+pub(crate) struct Pressure {
+    waiting: AtomicUsize,
+    /// What spare descriptors are copies of.
+    model: OnceLock<OwnedFd>,
+}
+
+/// One waiting client.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a>(&'a Pressure);
+
+impl Pressure {
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self)
+    }
+
+    /// A descriptor to hold in place of one that will be opened.
+    pub(crate) fn spare(&self) -> io::Result<OwnedFd> {
+        let model = match self.model.get() {
+            Some(model) => model,
+            None => {
+                let model = eventfd(0, EventfdFlags::CLOEXEC)?;
+                self.model.get_or_init(|| model)
+            }
+        };
+        model.try_clone()
+    }
+
+    /// Returns when no accepted client waits for a descriptor.
+    pub(crate) async fn relieved(&self) {
+        while self.waiting.load(Ordering::Relaxed) > 0 {
+            time::sleep(SHORTEST).await;
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits that grow: 5 ms, 10 ms and so on to 200 ms. Short, for a descriptor comes free with any connection's end.
+#[derive(Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self(SHORTEST)
+    }
+
+    /// Whether nothing was waited for yet: the time to log why.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.0 == SHORTEST
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LONGEST);
+    }
+}
+
+/// Whether the process or the host has no descriptor left, or no memory for a socket: it may have, in a moment.
+pub(crate) fn is_exhaustion(error: &(dyn Error + 'static)) -> bool {
+    let errno = error.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}

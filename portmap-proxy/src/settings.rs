@@ -1,0 +1,36 @@
+//! What a proxy mapper can be set to.
+
+use std::{io, time::Duration};
+
+use socket2::{SockRef, TcpKeepalive};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) dial_limit: Duration,
+    pub(crate) drain_limit: Duration,
+    pub(crate) keepalive: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            // A container that boots answers or refuses within seconds; the kernel alone would try for two minutes.
+            dial_limit: Duration::from_secs(10),
+            drain_limit: Duration::from_secs(5),
+            // docker-proxy's: the default of Go's net package.
+            keepalive: Some(Duration::from_secs(15)),
+        }
+    }
+}
+
+impl Settings {
+    /// Sets what every proxied connection has. Accepted connections inherit it from their listener.
+    pub(crate) fn tune(&self, socket: SockRef<'_>) -> io::Result<()> {
+        socket.set_tcp_nodelay(true)?;
+        if let Some(interval) = self.keepalive {
+            let keepalive = TcpKeepalive::new().with_time(interval).with_interval(interval);
+            socket.set_tcp_keepalive(&keepalive)?;
+        }
+        Ok(())
+    }
+}

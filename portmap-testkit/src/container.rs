@@ -1,0 +1,57 @@
+//! A node behind a bridge.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Deref;
+
+use rtnetlink::LinkBridgePort;
+
+use crate::error::{LabError, Step};
+use crate::node::Node;
+use crate::veth::Wire;
+
+/// A [`Node`] with `eth0` on a [`Bridge`](crate::Bridge), whose gateway is its default route.
+///
+/// Dropping it drops the node and takes `eth0` out of a namespace that outlives the node.
+#[derive(Debug)]
+pub struct Container {
+    pub(crate) node: Node,
+    pub(crate) wire: Wire,
+    pub(crate) gateway4: Ipv4Addr,
+    pub(crate) gateway6: Option<Ipv6Addr>,
+}
+
+impl Container {
+    /// Its IPv4 gateway: the bridge's address.
+    pub fn gateway4(&self) -> Ipv4Addr {
+        self.gateway4
+    }
+
+    /// Its IPv6 gateway, if the bridge has an IPv6 subnet.
+    pub fn gateway6(&self) -> Option<Ipv6Addr> {
+        self.gateway6
+    }
+
+    /// The node, for what wants a handle of its own.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Whether the bridge may send a frame back out of the port it came from: what a container needs
+    /// that calls itself by way of the host. Off at first.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn set_hairpin(&self, on: bool) -> Result<(), LabError> {
+        let message = LinkBridgePort::new(self.wire.port).hairpin(on).build();
+        let request = self.wire.switch.netlink().link().set_port(message);
+        request.execute().await.step(|| format!("set hairpin of {} to {on}", self.name()))
+    }
+}
+
+impl Deref for Container {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}

@@ -1,0 +1,85 @@
+//! What a test needs of the machine.
+
+use std::env;
+
+use crate::busybox::Busybox;
+use crate::sandbox::Sandbox;
+use crate::tool;
+
+/// Something that a test can't do without.
+///
+/// Where it is missing, the test is ignored and the reason printed; the environment variable
+/// `PORTMAP_REQUIRE` (`netns,iptables`, say) names what must be there, so that on a machine made for the
+/// tests a missing one fails instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Need {
+    /// Network namespaces; `netns` in `PORTMAP_REQUIRE`.
+    Netns,
+    /// A busybox; `netns` in `PORTMAP_REQUIRE`.
+    Busybox,
+    /// A program of the machine; its name in `PORTMAP_REQUIRE`.
+    Tool(&'static str),
+    /// To be the machine's root, rather than that of a user namespace; `root` in `PORTMAP_REQUIRE`.
+    Root,
+}
+
+impl Need {
+    /// Why this can't be had, or `None` when it can.
+    pub(crate) fn missing(self, sandbox: &Result<Sandbox, String>) -> Option<String> {
+        match (self, sandbox) {
+            (Self::Netns | Self::Root, Err(reason)) => {
+                Some(format!("no network namespaces: {reason}"))
+            }
+            (Self::Root, Ok(Sandbox::UserNamespace)) => Some("not root".to_owned()),
+            (Self::Netns | Self::Root, Ok(_)) => None,
+            (Self::Busybox, _) => Busybox::find().err().map(|error| format!("no busybox: {error}")),
+            (Self::Tool(name), _) => tool::locate(name).is_none().then(|| format!("no {name}")),
+        }
+    }
+
+    pub(crate) fn needs_sandbox(self) -> bool {
+        matches!(self, Self::Netns | Self::Root)
+    }
+
+    /// Whether `PORTMAP_REQUIRE` says that it must be there.
+    pub(crate) fn is_required(self) -> bool {
+        env::var("PORTMAP_REQUIRE").is_ok_and(|list| self.is_in(&list))
+    }
+
+    fn is_in(self, list: &str) -> bool {
+        let word = match self {
+            Self::Netns | Self::Busybox => "netns",
+            Self::Tool(name) => name,
+            Self::Root => "root",
+        };
+        list.split(',').any(|entry| entry.trim() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requirements_are_named_by_their_words() {
+        let list = "netns, iptables";
+        assert!(
+            Need::Netns.is_in(list)
+                && Need::Busybox.is_in(list)
+                && Need::Tool("iptables").is_in(list)
+        );
+        assert!(
+            !Need::Root.is_in(list) && !Need::Tool("nft").is_in(list) && !Need::Netns.is_in("")
+        );
+    }
+
+    #[test]
+    fn what_is_missing_says_why() {
+        let no = Err("forbidden".to_owned());
+        assert_eq!(Need::Netns.missing(&no).as_deref(), Some("no network namespaces: forbidden"));
+        assert_eq!(Need::Root.missing(&Ok(Sandbox::UserNamespace)).as_deref(), Some("not root"));
+        assert_eq!(Need::Netns.missing(&Ok(Sandbox::UserNamespace)), None);
+        assert_eq!(Need::Tool("no-such-tool").missing(&no).as_deref(), Some("no no-such-tool"));
+    }
+}

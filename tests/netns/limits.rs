@@ -1,0 +1,130 @@
+//! Many at once: idle connections and listeners, and what each costs the process that serves them.
+
+use std::{fs, io::ErrorKind, net::SocketAddr, time::Duration};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use portmap::BoxError;
+use portmap_testkit::{Child, Lab, Need, Node, Suite};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::sleep,
+};
+
+use crate::support::tool;
+
+pub(crate) fn tests(suite: &mut Suite) {
+    suite.test("idle_connections_cost_little_memory", &[Need::Netns], idle_connections);
+    suite.test("listeners_cost_little_memory", &[Need::Netns], listeners);
+}
+
+const CONNECTIONS: u64 = 10_000;
+const LISTENERS: u16 = 200;
+/// In KiB of resident memory, of an unoptimised build. Loose: what is measured is printed.
+const MOST_A_CONNECTION: f64 = 8.0;
+const MOST_A_LISTENER: f64 = 16.0;
+/// Descriptors for everything else that goes on in a process.
+const REST: u64 = 1000;
+
+async fn start(lab: &Lab, args: &[&str]) -> Result<Child, BoxError> {
+    let path = tool()?.to_string_lossy().into_owned();
+    let mut tool = lab.host().command(&path, args.iter().copied()).await?;
+    tool.read_until("Ctrl-C ends it.\n").await?;
+    Ok(tool)
+}
+
+/// Resident memory of a process, in KiB.
+fn resident(tool: &Child) -> Result<f64, BoxError> {
+    let status = fs::read_to_string(format!("/proc/{}/status", tool.pid().ok_or("it has ended")?))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kib.ok_or("no VmRSS")?.parse()?)
+}
+
+/// How many tools it takes to have two descriptors for each of 10,000 connections.
+fn tools() -> Result<u16, BoxError> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    // The clients' ends are here, the containers' wait in the kernel without being accepted.
+    if hard < CONNECTIONS + REST {
+        return Err(format!("{hard} descriptors are too few for {CONNECTIONS} clients").into());
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok((2 * CONNECTIONS).div_ceil(hard.saturating_sub(REST)).try_into()?)
+}
+
+async fn idle_connections() -> Result<(), BoxError> {
+    let tools = tools()?;
+    let lab = Lab::new().await?;
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    web.sysctl("net/core/somaxconn", &CONNECTIONS.to_string()).await?;
+    let backlog = u32::try_from(CONNECTIONS)?;
+    let _waiting = web
+        .run(async move {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(([0, 0, 0, 0], 80).into())?;
+            socket.listen(backlog)
+        })
+        .await?;
+    let (mut before, mut after, mut clients) = (0.0, 0.0, Vec::new());
+    let mut running = Vec::new();
+    for number in 0..tools {
+        let port = 8080 + number;
+        let tool = start(&lab, &[&format!("{port}:80"), "--to", &web.addr4().to_string()]).await?;
+        before += resident(&tool)?;
+        let host = SocketAddr::from((lab.host().addr4(), port));
+        let share = CONNECTIONS / u64::from(tools);
+        let connected = lab.client().run(async move {
+            let mut streams = Vec::new();
+            for _ in 0..share {
+                streams.push(TcpStream::connect(host).await?);
+            }
+            std::io::Result::Ok(streams)
+        });
+        clients.extend(connected.await?);
+        running.push(tool);
+    }
+    let established = established(&web, clients.len()).await?;
+    for tool in &running {
+        after += resident(tool)?;
+    }
+    let each = (after - before) / clients.len() as f64;
+    let count = clients.len();
+    eprintln!("{count} idle connections, {tools} tools: {each:.2} KiB of resident memory each");
+    assert_eq!(established, count);
+    assert!(each < MOST_A_CONNECTION, "{each:.2} KiB");
+    Ok(())
+}
+
+/// Waits until a container has that many connections, and says how many it has after all.
+async fn established(web: &Node, count: usize) -> Result<usize, BoxError> {
+    let mut found = 0;
+    for _ in 0..100 {
+        let table = web.run(async { fs::read_to_string("/proc/thread-self/net/tcp") }).await?;
+        found = table.lines().filter(|line| line.split_whitespace().nth(3) == Some("01")).count();
+        if found == count {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(found)
+}
+
+async fn listeners() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let one = start(&lab, &["8080:80", "--to", "192.0.2.2"]).await?;
+    let range = format!("20000-{0}:20000-{0}", 20_000 + LISTENERS);
+    let many = start(&lab, &[&range, "--to", "192.0.2.2"]).await?;
+    sleep(Duration::from_millis(100)).await;
+    let each = (resident(&many)? - resident(&one)?) / f64::from(LISTENERS);
+    eprintln!("{LISTENERS} listeners: {each:.2} KiB of resident memory each");
+    assert!(each < MOST_A_LISTENER, "{each:.2} KiB");
+    for port in [20_000, 20_000 + LISTENERS] {
+        let host = SocketAddr::from((lab.host().addr4(), port));
+        let connected = lab.client().run(TcpStream::connect(host)).await;
+        // The endpoint does not exist: the client is reset, at whatever moment, and not refused.
+        let served =
+            connected.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |_| true);
+        assert!(served, "port {port} is not served");
+    }
+    Ok(())
+}

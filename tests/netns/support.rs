@@ -1,0 +1,30 @@
+//! What the modules share: a web container published on the lab's host, and the tool as a process.
+
+use std::{env, path::PathBuf};
+
+use portmap::{BoxError, Endpoint, Lease, Mapping, PortMapper, PortSpec, ProxyMapper, Publish};
+use portmap_testkit::{Container, Node};
+
+/// Publishes container ports on a node, by the proxy.
+pub(crate) async fn publish(host: &Node, to: Endpoint, specs: &[&str]) -> Result<Lease, BoxError> {
+    let mappings = specs.iter().map(|spec| spec.parse::<PortSpec>().map(Mapping::from));
+    let mappings = mappings.collect::<Result<Vec<_>, _>>()?;
+    let request = mappings.into_iter().fold(Publish::new(to), Publish::with);
+    // Sockets and tasks belong to the namespace and the runtime of the node.
+    Ok(host.run(async move { ProxyMapper::new().publish(request).await }).await?)
+}
+
+pub(crate) fn dual(container: &Container) -> Endpoint {
+    Endpoint::dual(container.addr4(), container.addr6())
+}
+
+/// The `publish` tool, which cargo builds beside the tests.
+pub(crate) fn tool() -> Result<PathBuf, BoxError> {
+    let tests = env::current_exe()?;
+    let built = tests.parent().and_then(|deps| deps.parent());
+    let tool = built.ok_or("the test has no folder")?.join("examples/publish");
+    match tool.exists() {
+        true => Ok(tool),
+        false => Err(format!("{} is not built", tool.display()).into()),
+    }
+}
