@@ -4,6 +4,7 @@ mod compile;
 mod diff;
 mod family;
 mod ir;
+mod ledger;
 mod model;
 mod render;
 mod trace;
@@ -16,6 +17,7 @@ pub use ir::{
     Name, NatPorts, Ownership, Priority, Purpose, Rule, Ruleset, Set, Table, TableFamily, TableId,
     Target, Value, Verdict, What,
 };
+pub use ledger::{Edit, Entry, Ledger, Prepared};
 pub use model::{
     GatewayMode, Hairpin, Interface, InterfaceError, Layout, Loopback, Network, NetworkError,
     NetworkParseError, Policy, Prefix, PrefixError, Subnet,
