@@ -1,5 +1,6 @@
 //! Publishing container ports by NAT in the kernel.
 
+mod backend;
 mod compile;
 mod diff;
 mod family;
@@ -8,6 +9,7 @@ mod model;
 mod render;
 mod trace;
 
+pub use backend::{Nftables, NftablesError, Object, TableOwner};
 pub use compile::{CompileError, compile};
 pub use diff::{Change, Element, Transaction};
 pub use family::Family;
