@@ -9,7 +9,7 @@ mod model;
 mod render;
 mod trace;
 
-pub use backend::{Nftables, NftablesError, Object, TableOwner};
+pub use backend::{Drift, DriftWatch, Nftables, NftablesError, Object, TableOwner};
 pub use compile::{CompileError, compile};
 pub use diff::{Change, Element, Transaction};
 pub use family::Family;

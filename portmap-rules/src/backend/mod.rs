@@ -4,4 +4,4 @@ mod netlink;
 mod nftables;
 mod worker;
 
-pub use nftables::{Nftables, NftablesError, Object, TableOwner};
+pub use nftables::{Drift, DriftWatch, Nftables, NftablesError, Object, TableOwner};

@@ -1,7 +1,10 @@
 //! What the kernel makes of our rules. Each test has a network namespace of its own.
 
 mod constructs;
+mod ownership;
 mod published;
+mod refusals;
+mod speed;
 mod suite;
 mod tool;
 
@@ -10,8 +13,14 @@ use std::process::ExitCode;
 use suite::Suite;
 
 fn main() -> ExitCode {
+    if std::env::var_os(ownership::CHILD).is_some() {
+        return ownership::child().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let mut suite = Suite::enter();
     constructs::add(&mut suite);
     published::add(&mut suite);
+    ownership::add(&mut suite);
+    refusals::add(&mut suite);
+    speed::add(&mut suite);
     suite.run()
 }

@@ -42,6 +42,13 @@ impl Socket {
         Ok(Self { socket, port, limit: buffer.saturating_sub(OVERHEAD) })
     }
 
+    /// The same with a limit to requests, as if the send buffer were no longer.
+    #[cfg(all(test, feature = "netns"))]
+    pub(crate) const fn limited_to(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// The number by which the kernel knows this socket.
     pub(crate) const fn port(&self) -> u32 {
         self.port

@@ -1,6 +1,8 @@
 //! The embedder's side: a handle on the thread that speaks to the kernel.
 
-use super::{NftablesError, session::Session};
+use tokio::runtime::Handle;
+
+use super::{DriftWatch, NftablesError, session::Session};
 use crate::{
     Transaction,
     backend::{netlink::Socket, worker::Worker},
@@ -58,6 +60,23 @@ impl Nftables {
     pub async fn apply(&self, transaction: Transaction) -> Result<(), NftablesError> {
         let job = move |session: &mut Session| session.apply(&transaction);
         self.worker.run(job).await.unwrap_or(Err(NftablesError::Closed))
+    }
+
+    /// Watches for changes by others, in the same network namespace.
+    ///
+    /// # Errors
+    /// [`NftablesError::Open`], [`NftablesError::Closed`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub async fn watch(&self) -> Result<DriftWatch, NftablesError> {
+        let (runtime, port) = (Handle::current(), self.port);
+        // The worker's thread is in the right namespace; the caller's may be in any.
+        let open = move |_: &mut Session| {
+            let _entered = runtime.enter();
+            DriftWatch::beside(Some(port))
+        };
+        self.worker.run(open).await.unwrap_or(Err(NftablesError::Closed))
     }
 
     /// The number by which the kernel knows the socket: a table's owner, and the author of its changes.

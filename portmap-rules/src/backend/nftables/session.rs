@@ -138,3 +138,67 @@ fn refused(ack: Ack, batch: &Batch, transaction: &Transaction) -> NftablesError 
     };
     NftablesError::Refused { deleting, object, hint: ack.hint, source }
 }
+
+#[cfg(all(test, feature = "netns"))]
+mod tests {
+    use std::thread;
+
+    use nix::sched::{CloneFlags, unshare};
+    use portmap_core::Port;
+
+    use super::*;
+    use crate::{Change, Field, Name, Purpose, Rule, Set, TableFamily, TableId, Target, Value};
+
+    #[test]
+    fn a_transaction_in_several_parts_is_all_or_nothing() {
+        let body = || {
+            if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+                eprintln!("skipped: no network namespace: {error}");
+                return;
+            }
+            let socket = Socket::open().unwrap().limited_to(100_000);
+            let mut session = Session::new(socket, TableOwner::Socket);
+            session.apply(&changes(&[], "called")).unwrap();
+            session.apply(&vec![Change::DeleteTable(table())].into()).unwrap();
+            for _ in 0..2 {
+                // It fails in the last part: nothing may be left of the others.
+                let error = session.apply(&changes(&ports(1..=20_000), "nowhere")).unwrap_err();
+                let NftablesError::Refused { object, .. } = error else { panic!("{error:?}") };
+                assert!(matches!(object, Object::Rule { place: 0, .. }), "{object}");
+            }
+            session.apply(&changes(&ports(1..=20_000), "called")).unwrap();
+        };
+        thread::spawn(body).join().unwrap();
+    }
+
+    fn table() -> TableId {
+        TableId { family: TableFamily::Inet, name: "portmap".into() }
+    }
+
+    fn ports(numbers: std::ops::RangeInclusive<u16>) -> Vec<Port> {
+        numbers.map(|number| Port::try_from(number).unwrap()).collect()
+    }
+
+    fn changes(ports: &[Port], calls: &'static str) -> Transaction {
+        let (set, chain, called) = (Name::from("ports"), Name::from("chain"), Name::from("called"));
+        let rule =
+            Rule { matches: vec![], target: Target::Jump(calls.into()), purpose: Purpose::Next };
+        let elements =
+            ports.iter().map(|port| (vec![Value::Ports((*port).into())], None)).collect();
+        let chain_of =
+            |name| Change::AddChain { table: table(), name, chain: crate::Chain::regular() };
+        vec![
+            Change::AddTable(table()),
+            Change::AddSet {
+                table: table(),
+                name: set.clone(),
+                set: Set::new(vec![Field::DestinationPort]),
+            },
+            chain_of(chain.clone()),
+            chain_of(called),
+            Change::AddElements { table: table(), set, elements },
+            Change::WriteChain { table: table(), chain, rules: vec![rule] },
+        ]
+        .into()
+    }
+}
