@@ -2,6 +2,7 @@
 
 mod backend;
 mod compile;
+mod conntrack;
 mod diff;
 mod family;
 mod ir;
@@ -11,6 +12,7 @@ mod trace;
 
 pub use backend::{Drift, DriftWatch, Nftables, NftablesError, Object, TableOwner};
 pub use compile::{CompileError, compile};
+pub use conntrack::{Conntrack, ConntrackError};
 pub use diff::{Change, Element, Transaction};
 pub use family::Family;
 pub use ir::{

@@ -1,7 +1,9 @@
 //! What the kernel makes of our rules. Each test has a network namespace of its own.
 
 mod constructs;
+mod forgetting;
 mod ownership;
+mod peer;
 mod published;
 mod refusals;
 mod speed;
@@ -22,5 +24,6 @@ fn main() -> ExitCode {
     ownership::add(&mut suite);
     refusals::add(&mut suite);
     speed::add(&mut suite);
+    forgetting::add(&mut suite);
     suite.run()
 }

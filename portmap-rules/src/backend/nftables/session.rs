@@ -144,7 +144,7 @@ mod tests {
     use std::thread;
 
     use nix::sched::{CloneFlags, unshare};
-    use portmap_core::Port;
+    use portmap_core::{Port, Protocol};
 
     use super::*;
     use crate::{Change, Field, Name, Purpose, Rule, Set, TableFamily, TableId, Target, Value};
@@ -183,8 +183,10 @@ mod tests {
         let (set, chain, called) = (Name::from("ports"), Name::from("chain"), Name::from("called"));
         let rule =
             Rule { matches: vec![], target: Target::Jump(calls.into()), purpose: Purpose::Next };
-        let elements =
-            ports.iter().map(|port| (vec![Value::Ports((*port).into())], None)).collect();
+        let elements = ports
+            .iter()
+            .map(|port| (vec![Value::Protocol(Protocol::Tcp), Value::Ports((*port).into())], None))
+            .collect();
         let chain_of =
             |name| Change::AddChain { table: table(), name, chain: crate::Chain::regular() };
         vec![
@@ -192,7 +194,7 @@ mod tests {
             Change::AddSet {
                 table: table(),
                 name: set.clone(),
-                set: Set::new(vec![Field::DestinationPort]),
+                set: Set::new(vec![Field::Protocol, Field::DestinationPort]),
             },
             chain_of(chain.clone()),
             chain_of(called),
