@@ -144,14 +144,18 @@ fn bare(chain: &Chain) -> Chain {
     }
 }
 
-/// The elements of `these` that `those` lack or have with other data.
+/// The elements of `these` that `those` lack or have with other data. Both are sorted: one pass.
 fn missing(
     these: &BTreeMap<Vec<Value>, Option<Data>>,
     those: &BTreeMap<Vec<Value>, Option<Data>>,
 ) -> Vec<Element> {
-    these
-        .iter()
-        .filter(|(values, data)| those.get(*values) != Some(data))
-        .map(|(values, data)| (values.clone(), *data))
-        .collect()
+    let mut those = those.iter().peekable();
+    let mut missing = Vec::new();
+    for (values, data) in these {
+        while those.next_if(|(other, _)| *other < values).is_some() {}
+        if those.next_if(|other| *other == (values, data)).is_none() {
+            missing.push((values.clone(), *data));
+        }
+    }
+    missing
 }

@@ -1,6 +1,8 @@
 //! Why rules exist.
 
-/// Why a rule exists.
+use std::fmt;
+
+/// Why a rule exists. Displayed as a sentence for people who read the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
@@ -66,4 +68,89 @@ pub enum Purpose {
     Trusted,
     /// Published ports are reached through NAT alone.
     DirectGuard,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UserFirst => {
+                "A person's own rules are asked before all others, so that they can forbid \
+                 what would be published."
+            }
+            Self::Enter => "The way into the owner's chains.",
+            Self::Next => "The way on to the owner's next chain.",
+            Self::UserDefault => "A person's chain has nothing to say until somebody writes to it.",
+            Self::Answers => "Answers to what containers asked come in, whoever sent them.",
+            Self::InternalIn => "An internal network is reached from within alone.",
+            Self::InternalOut => "An internal network reaches nothing but itself.",
+            Self::RoutedAnswers => {
+                "Containers of a routed network answer whoever asked them, in other \
+                 networks too."
+            }
+            Self::RoutedOpen => {
+                "Isolation doesn't hold for packets to a routed network: its published \
+                 ports are open to all."
+            }
+            Self::RoutedIcmp => "A routed network answers to ping, and hears of errors on the way.",
+            Self::Isolation => {
+                "Containers of different networks don't reach each other, not even by a \
+                 published port."
+            }
+            Self::Published => {
+                "A published port of a container is reached from outside its network."
+            }
+            Self::Unpublished => "What is not published is not reached from outside its network.",
+            Self::Unprotected => {
+                "This network asked for no protection: every port is reached from outside."
+            }
+            Self::Outgoing => "Containers reach their neighbours and the world.",
+            Self::Neighbours => "Whether containers of one network talk to each other.",
+            Self::NoNeighbours => "Containers of this network don't talk to each other.",
+            Self::OutgoingAlone => "They still reach the world.",
+            Self::ToHost => {
+                "Only packets to the host itself are looked up: transit traffic to a \
+                 published port's number is never touched."
+            }
+            Self::FromHost => {
+                "The same for packets that the host itself sends; a loopback address that \
+                 NAT cannot serve is left out, to be refused at once."
+            }
+            Self::LeftToProxy => {
+                "What a container sends to the host is the proxy's: it serves other \
+                 networks, and answers come back the way they went."
+            }
+            Self::LinkLocal => {
+                "Nothing would route the answer to a link-local address back through NAT."
+            }
+            Self::Translate => "The published port: from here on the packet goes to the container.",
+            Self::HostSource => {
+                "What the host itself sends to a container comes from the bridge's address: \
+                 the container could not answer 127.0.0.1."
+            }
+            Self::OutgoingSource => {
+                "What containers send into the world has the host's address, as nobody \
+                 there knows theirs."
+            }
+            Self::OwnPort => {
+                "A container that calls its own published port would not take a packet that \
+                 comes from itself."
+            }
+            Self::NeighbourSource => {
+                "A container that calls a neighbour's published port, or its own, is \
+                 answered by way of the host, where NAT is undone."
+            }
+            Self::LoopbackGuard => {
+                "Nobody outside reaches 127.0.0.0/8: a bridge may route it, and NAT would \
+                 lead a packet past the kernel's own check."
+            }
+            Self::LoopbackPortGuard => {
+                "A port published on a loopback address is for the host alone."
+            }
+            Self::Trusted => "This interface may go round NAT to the published port.",
+            Self::DirectGuard => {
+                "A published port is reached through NAT alone, not by the container's own \
+                 address."
+            }
+        })
+    }
 }

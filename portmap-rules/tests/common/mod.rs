@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be read ends the test")]
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod document;
+pub(crate) mod random;
+pub(crate) mod scenes;
+
 use portmap_core::{Binding, HostPort, Mapping, PortSpec};
 use portmap_rules::{Network, Policy, Ruleset, compile};
 

@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use portmap_core::{PortRange, Protocol};
 
 use crate::{
-    Data, DataType, Family, Field, GatewayMode, Hairpin, Interface, Key, Loopback, Match, Name,
-    Policy, Set, Value, Verdict, What,
+    Data, DataType, Element, Family, Field, GatewayMode, Hairpin, Interface, Key, Loopback, Match,
+    Name, Policy, Set, Value, Verdict, What,
     compile::{Plan, plan::Claim},
 };
 
@@ -110,35 +110,29 @@ impl Sets {
     }
 
     fn add_host_ports(&mut self, plan: &Plan<'_>) {
-        for claim in plan.translated() {
-            let address = claim.host.map(|_| Field::Destination(plan.family));
-            let keep = claim.is_range() && claim.keeps_numbers();
-            let [single, range] = if claim.host.is_some() { ON_ADDR } else { ON_ANY };
-            let stem = if keep { range } else { single };
-            let set = self.set(stem, || {
-                let key =
-                    [Field::Protocol].into_iter().chain(address).chain([Field::DestinationPort]);
-                let set = Set::new(key.collect());
-                if keep {
-                    set.with_data(DataType::Addr(plan.family)).with_intervals()
-                } else {
-                    set.with_data(DataType::AddrPort(plan.family))
-                }
+        for (stems, on_addr) in [(ON_ANY, false), (ON_ADDR, true)] {
+            let claims = || plan.translated().filter(|claim| claim.host.is_some() == on_addr);
+            let [single, range] = stems;
+            let address = on_addr.then_some(Field::Destination(plan.family));
+            let key = [Some(Field::Protocol), address, Some(Field::DestinationPort)];
+            let set = Set::new(key.into_iter().flatten().collect());
+
+            let ports = set.clone().with_data(DataType::AddrPort(plan.family));
+            let elements = claims().filter(|claim| !is_kept_range(claim)).flat_map(|claim| {
+                // A shifted range is an element a port. NAT in nftables cannot add to a port number; the kernel's
+                // own shift counts from a base that only iptables' DNAT sets. Each look-up stays one hash.
+                let ports = claim.host_ports.iter().zip(claim.container_ports.iter());
+                ports.map(|(from, to)| {
+                    (host_side(claim, from.into()), Some(Data::AddrPort(claim.to, to)))
+                })
             });
-            let key = |ports: PortRange| {
-                let address = claim.host.map(|host| Value::Net(host.into()));
-                let first = [Value::Protocol(claim.protocol)].into_iter();
-                first.chain(address).chain([Value::Ports(ports)]).collect::<Vec<_>>()
-            };
-            if keep {
-                set.elements.insert(key(claim.host_ports), Some(Data::Addr(claim.to)));
-                continue;
-            }
-            // A shifted range is an element a port. NAT in nftables cannot add to a port number; the kernel's own
-            // shift counts from a base that only iptables' DNAT sets. Each look-up stays one hash.
-            for (from, to) in claim.host_ports.iter().zip(claim.container_ports.iter()) {
-                set.elements.insert(key(from.into()), Some(Data::AddrPort(claim.to, to)));
-            }
+            self.insert(single, ports, elements);
+
+            let ranges = set.with_data(DataType::Addr(plan.family)).with_intervals();
+            let elements = claims()
+                .filter(|claim| is_kept_range(claim))
+                .map(|claim| (host_side(claim, claim.host_ports), Some(Data::Addr(claim.to))));
+            self.insert(range, ranges, elements);
         }
     }
 
@@ -149,20 +143,36 @@ impl Sets {
         addresses: Key,
         ports: impl Iterator<Item = (Vec<IpAddr>, Protocol, PortRange)>,
     ) {
+        let key = addresses.into_iter().chain([Field::Protocol, Field::DestinationPort]);
+        let set = Set::new(key.collect());
         let (one, many): (Vec<_>, Vec<_>) = ports.partition(|(.., ports)| ports.len() == 1);
-        for (stem, ports) in [(single, one), (range, merged(many))] {
-            for (addrs, protocol, ports) in ports {
-                let set = self.set(stem, || {
-                    let rest = [Field::Protocol, Field::DestinationPort];
-                    let set = Set::new(addresses.iter().copied().chain(rest).collect());
-                    if stem == range { set.with_intervals() } else { set }
-                });
-                let addrs = addrs.into_iter().map(|addr| Value::Net(IpNet::from(addr)));
-                let rest = [Value::Protocol(protocol), Value::Ports(ports)];
-                set.elements.insert(addrs.chain(rest).collect(), None);
-            }
+        self.insert(single, set.clone(), one.into_iter().map(container_element));
+        let ranges = merged(many).into_iter().map(container_element);
+        self.insert(range, set.with_intervals(), ranges);
+    }
+
+    fn insert(&mut self, stem: &str, set: Set, elements: impl Iterator<Item = Element>) {
+        let set = Set { elements: elements.collect(), ..set };
+        if !set.elements.is_empty() {
+            self.sets.insert(named(stem, self.family), set);
         }
     }
+}
+
+/// A range whose ports keep their numbers is one interval; its map needs the address alone.
+fn is_kept_range(claim: &Claim<'_>) -> bool {
+    claim.is_range() && claim.keeps_numbers()
+}
+
+fn host_side(claim: &Claim<'_>, ports: PortRange) -> Vec<Value> {
+    let address = claim.host.map(|host| Value::Net(host.into()));
+    let values = [Some(Value::Protocol(claim.protocol)), address, Some(Value::Ports(ports))];
+    values.into_iter().flatten().collect()
+}
+
+fn container_element((addrs, protocol, ports): (Vec<IpAddr>, Protocol, PortRange)) -> Element {
+    let addrs = addrs.into_iter().map(|addr| Value::Net(IpNet::from(addr)));
+    (addrs.chain([Value::Protocol(protocol), Value::Ports(ports)]).collect(), None)
 }
 
 fn named(stem: &str, family: Family) -> Name {

@@ -1,0 +1,139 @@
+//! What the tools make of rendered rules, in a network namespace that ends with each test.
+#![cfg(feature = "netns")]
+
+mod common;
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use common::{
+    random::{rules, scene},
+    scenes::EXAMPLES,
+};
+use portmap_rules::{Layout, Ruleset, TableFamily};
+use proptest::{prelude::*, test_runner::Config};
+
+/// Runs a script in a namespace of its own; what it reads is given, what it prints comes back.
+fn in_namespace(script: &str, input: &str) -> String {
+    let mut child = Command::new("unshare")
+        .args(["--net", "sh", "-euc", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("unshare runs");
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    stdin.write_all(input.as_bytes()).expect("the script reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("the script ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}\n{input}\n{stderr}");
+    String::from_utf8(output.stdout).expect("the tools print text")
+}
+
+/// nft lists the elements of a hash in no order, one a line; here each set's are sorted.
+fn in_order(listing: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut elements: Option<Vec<&str>> = None;
+    for line in listing.lines() {
+        let line = line.trim();
+        let element = line.strip_prefix("elements = {").unwrap_or(line);
+        if elements.is_some() || element != line {
+            let open = elements.get_or_insert_default();
+            open.extend(element.trim_end_matches('}').split(',').map(str::trim));
+            if line.ends_with('}') {
+                open.retain(|element| !element.is_empty());
+                open.sort_unstable();
+                lines.extend(open.drain(..).map(str::to_owned));
+                elements = None;
+            }
+        } else {
+            lines.push(line.to_owned());
+        }
+    }
+    lines.join("\n")
+}
+
+fn nft_lists_what_it_was_given(rules: &Ruleset) {
+    let text = rules.to_string();
+    if !text.is_empty() {
+        let listed = in_namespace("nft -f -; nft list table inet portmap", &text);
+        assert_eq!(in_order(&listed), in_order(&text));
+    }
+}
+
+/// Applies the way from nothing to `old` and on to `new`, and returns what the tables list: as [`Ruleset`] does.
+fn iptables_lists(variant: &str, old: &Ruleset, new: &Ruleset) -> String {
+    let empty = Ruleset::empty(Layout::Iptables);
+    let (there, on) = (Ruleset::diff(&empty, old), Ruleset::diff(old, new));
+    let mut script = String::new();
+    for (family, tool) in [(TableFamily::Ipv4, "iptables"), (TableFamily::Ipv6, "ip6tables")] {
+        let restore = format!("{tool}-{variant}-restore --noflush --wait");
+        let is_there = old.tables().keys().any(|id| id.family == family);
+        for text in [there.to_restore(family, true), on.to_restore(family, !is_there)] {
+            script += &format!("{restore} <<'END'\n{text}END\n");
+        }
+        for table in ["filter", "nat", "raw"] {
+            script += &format!("echo '# {family} {table}'; {tool}-{variant} -w -t {table} -S\n");
+        }
+    }
+    in_namespace(&script, "")
+}
+
+/// The listing's sections that say more than a policy; a person's chain outlives us.
+fn sections(listing: &str) -> String {
+    let sections = listing.split_inclusive('\n').fold(Vec::<String>::new(), |mut all, line| {
+        match all.last_mut() {
+            Some(section) if !line.starts_with('#') => section.push_str(line),
+            _ => all.push(line.to_owned()),
+        }
+        all
+    });
+    let kept = ["# ", "-P ", "-N PORTMAP-USER", "-A PORTMAP-USER -j RETURN"];
+    let says_more = |section: &String| {
+        section.lines().any(|line| !kept.iter().any(|start| line.starts_with(start)))
+    };
+    sections.into_iter().filter(says_more).collect()
+}
+
+fn iptables_lists_what_it_was_given(old: &Ruleset, new: &Ruleset) {
+    for variant in ["nft", "legacy"] {
+        let listed = iptables_lists(variant, old, new);
+        assert_eq!(sections(&listed), new.to_string(), "{variant}");
+    }
+}
+
+#[test]
+fn nft_lists_every_example_as_it_was_rendered() {
+    for example in EXAMPLES {
+        nft_lists_what_it_was_given(&example.rules(Layout::Nftables));
+    }
+}
+
+#[test]
+fn both_kinds_of_iptables_list_every_example_as_it_was_rendered_on_the_way_to_the_next() {
+    let empty = Ruleset::empty(Layout::Iptables);
+    let all: Vec<_> = EXAMPLES.iter().map(|example| example.rules(Layout::Iptables)).collect();
+    for pair in all.windows(2) {
+        iptables_lists_what_it_was_given(&empty, &pair[0]);
+        iptables_lists_what_it_was_given(&pair[0], &pair[1]);
+    }
+    iptables_lists_what_it_was_given(&all[0], &empty);
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 24, max_shrink_iters: 64, ..Config::default() })]
+
+    #[test]
+    fn nft_lists_every_scene_as_it_was_rendered(scene in scene()) {
+        nft_lists_what_it_was_given(&rules(&scene, Layout::Nftables).expect("a scene compiles"));
+    }
+
+    #[test]
+    fn both_kinds_of_iptables_follow_a_transaction((old, new) in (scene(), scene())) {
+        let [old, new] = [old, new].map(|it| rules(&it, Layout::Iptables).expect("a scene compiles"));
+        iptables_lists_what_it_was_given(&old, &new);
+    }
+}
