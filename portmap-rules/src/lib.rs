@@ -1,6 +1,31 @@
-//! Publishing container ports by NAT in the kernel.
+//! Publishing container ports by NAT in the kernel: the rules, without a kernel.
+//!
+//! [`compile`] makes a [`Ruleset`] of networks, bindings and a policy, in nftables' or in iptables' shape;
+//! [`Ruleset::diff`] finds the way from one ruleset to another; `Display` prints what the tools would list; [`trace`]
+//! tells what would become of a packet. All of it is data in, data out: nothing here reads or changes a host. What each
+//! rule is for, `docs/rules.md` tells.
+//!
+//! ```
+//! use portmap_core::{Binding, HostAddr, Protocol};
+//! use portmap_rules::{Network, Policy, Ruleset, compile};
+//!
+//! let networks: [Network; 1] = ["docker0=172.17.0.0/16".parse()?];
+//! let policy = Policy::default();
+//! let before = compile(&networks, &[], &policy)?;
+//!
+//! let (host_port, container) = ("8080".parse()?, [172, 17, 0, 2].into());
+//! let web = Binding::new(Protocol::Tcp, HostAddr::Any, host_port, container, "80".parse()?);
+//! let after = compile(&networks, &Vec::from_iter(web), &policy)?;
+//! assert!(after.to_string().contains("tcp . 8080 : 172.17.0.2 . 80"));
+//!
+//! let transaction = Ruleset::diff(&before, &after);
+//! assert_eq!(before.apply(&transaction), after);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod backend;
 mod compile;
+mod conntrack;
 mod diff;
 mod family;
 mod ir;
@@ -9,7 +34,9 @@ mod model;
 mod render;
 mod trace;
 
+pub use backend::{Drift, DriftWatch, Nftables, NftablesError, Object, TableOwner};
 pub use compile::{CompileError, compile};
+pub use conntrack::{Conntrack, ConntrackError};
 pub use diff::{Change, Element, Transaction};
 pub use family::Family;
 pub use ir::{
@@ -20,6 +47,6 @@ pub use ir::{
 pub use ledger::{Edit, Entry, Ledger, Prepared};
 pub use model::{
     GatewayMode, Hairpin, Interface, InterfaceError, Layout, Loopback, Network, NetworkError,
-    NetworkParseError, Policy, Prefix, PrefixError, Subnet,
+    NetworkParseError, Policy, Prefix, PrefixError, Subnet, UnknownChoice,
 };
 pub use trace::{End, Loss, Packet, Socket, SocketKind, Step, Trace, World, trace};

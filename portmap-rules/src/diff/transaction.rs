@@ -22,6 +22,13 @@ impl Transaction {
     }
 }
 
+impl From<Vec<Change>> for Transaction {
+    /// Changes in an order that the kernel takes; [`Ruleset::diff`](crate::Ruleset::diff) knows one.
+    fn from(changes: Vec<Change>) -> Self {
+        Self { changes }
+    }
+}
+
 /// An element of a [`Set`]: its values, and what a map says for it.
 pub type Element = (Vec<Value>, Option<Data>);
 

@@ -41,6 +41,9 @@ impl Match {
 }
 
 /// A question about a packet.
+///
+/// Where a packet lacks what is asked about (an IPv4 address in an IPv6 packet, a port of another protocol), neither the
+/// question nor its opposite holds: a backend for an `inet` table asks for the family or the protocol first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum What {
     /// It is of this family: `meta nfproto`. iptables has tables for it instead.

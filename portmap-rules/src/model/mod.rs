@@ -4,8 +4,10 @@ mod interface;
 mod network;
 mod notation;
 mod policy;
+mod prefix;
 
 pub use interface::{Interface, InterfaceError};
 pub use network::{GatewayMode, Network, NetworkError, Subnet};
 pub use notation::NetworkParseError;
-pub use policy::{Hairpin, Layout, Loopback, Policy, Prefix, PrefixError};
+pub use policy::{Hairpin, Layout, Loopback, Policy, UnknownChoice};
+pub use prefix::{Prefix, PrefixError};

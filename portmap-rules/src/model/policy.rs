@@ -2,6 +2,8 @@
 
 use std::{error, fmt, str::FromStr};
 
+use crate::Prefix;
+
 /// What holds for all of one owner's rules.
 ///
 /// The default is nftables, NAT for loopback too, masqueraded hairpin traffic, isolated networks, prefix `PORTMAP`.
@@ -62,72 +64,58 @@ pub enum Hairpin {
     Bridge,
 }
 
-/// Whose rules they are: iptables chains begin with it, the nftables table is called so in lower case.
-///
-/// 1 to 10 letters, digits, `-` and `_`, a letter first: iptables allows 28 bytes to a chain, and the longest one
-/// appends `-ISOLATION-STAGE-2`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Prefix(String);
+macro_rules! words {
+    ($choice:ident, $what:literal, $($variant:ident = $word:literal),+) => {
+        impl FromStr for $choice {
+            type Err = UnknownChoice;
 
-impl Prefix {
-    /// The longest prefix, in bytes.
-    pub const MAX_LEN: usize = 10;
-
-    /// The prefix as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Prefix {
-    /// `PORTMAP`
-    fn default() -> Self {
-        Self("PORTMAP".to_owned())
-    }
-}
-
-impl FromStr for Prefix {
-    type Err = PrefixError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fits = |char: char| char.is_ascii_alphanumeric() || "-_".contains(char);
-        let letter_first = text.starts_with(|char: char| char.is_ascii_alphabetic());
-        if text.len() > Self::MAX_LEN || !letter_first || !text.chars().all(fits) {
-            return Err(PrefixError(text.to_owned()));
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(UnknownChoice { what: $what, of: &[$($word),+], text: text.to_owned() }),
+                }
+            }
         }
-        Ok(Self(text.to_owned()))
-    }
+
+        impl fmt::Display for $choice {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self {
+                    $(Self::$variant => $word,)+
+                })
+            }
+        }
+    };
 }
 
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
+words!(Layout, "rule language", Nftables = "nftables", Iptables = "iptables");
+words!(Loopback, "loopback", Proxy = "proxy", Nat = "nat");
+words!(Hairpin, "hairpin", Masquerade = "masquerade", Bridge = "bridge");
 
-/// What was read is not a [`Prefix`].
+/// What was read is not one of a few words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrefixError(String);
+pub struct UnknownChoice {
+    what: &'static str,
+    of: &'static [&'static str],
+    text: String,
+}
 
-impl fmt::Display for PrefixError {
+impl fmt::Display for UnknownChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(text) = self;
-        write!(f, "prefix {text:?} is not a letter and up to 9 letters, digits, - or _")
+        write!(f, "{} {:?} is not {}", self.what, self.text, self.of.join(" or "))
     }
 }
 
-impl error::Error for PrefixError {}
+impl error::Error for UnknownChoice {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_leaves_room_for_the_longest_chain() {
-        let longest = "A".repeat(Prefix::MAX_LEN).parse::<Prefix>().unwrap();
-        assert!(format!("{longest}-ISOLATION-STAGE-2").len() <= 28);
-        for text in ["", "ELEVEN-BYTE", "1ST", "-A", "A B", "A\nB", "Ä"] {
-            text.parse::<Prefix>().expect_err(text);
-        }
+    fn a_word_that_is_none_of_them_is_answered_with_those_that_are() {
+        assert_eq!("nat".parse(), Ok(Loopback::Nat));
+        assert_eq!("bridge".parse::<Hairpin>().map(|it| it.to_string()), Ok("bridge".to_owned()));
+        let unknown = "ipfw".parse::<Layout>().unwrap_err().to_string();
+        assert_eq!(unknown, "rule language \"ipfw\" is not nftables or iptables");
     }
 }

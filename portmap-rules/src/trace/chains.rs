@@ -135,6 +135,7 @@ impl Flight<'_> {
                 };
                 self.rewrite_destination(*to, port)
             }
+            Target::DnatMap { family, .. } if *family != self.family() => Outcome::Undecided,
             Target::DnatMap { key, map, .. } => match self.look_up(table, key, map) {
                 Some(Some(Some(Data::Addr(addr)))) => {
                     self.rewrite_destination(addr, self.to.port())

@@ -1,0 +1,138 @@
+//! Noticing that somebody else changes nftables.
+
+use std::{fmt, io};
+
+use netlink_sys::{AsyncSocket, AsyncSocketExt as _, TokioSocket, protocols::NETLINK_NETFILTER};
+use nix::errno::Errno;
+use socket2::{SockFilter, SockRef};
+
+use super::{
+    NftablesError,
+    kernel::{NFTA_GEN_ID, NFTA_GEN_PROC_NAME, NFTA_GEN_PROC_PID, SUBSYSTEM, msg},
+};
+use crate::backend::netlink::{Reply, replies};
+
+/// `NFNLGRP_NFTABLES`
+const GROUP: u32 = 7;
+const NEWGEN: u16 = (SUBSYSTEM as u16) << 8 | msg::NEWGEN as u16;
+
+/// Tells of everything that others change in nftables, in one network namespace. iptables counts where it is
+/// the one that speaks nftables (`iptables --version` says `nf_tables`), and legacy iptables doesn't.
+///
+/// It says *that* something changed, for a look at what is in force: never what.
+pub struct DriftWatch {
+    socket: TokioSocket,
+    own: Option<u32>,
+}
+
+/// Somebody else changed nftables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Drift {
+    /// One transaction.
+    Changed {
+        /// The kernel's number of the state behind it.
+        generation: Option<u32>,
+        /// Who did it: the thread's number as the first PID namespace has it.
+        pid: Option<u32>,
+        /// Its name: `nft`, `iptables-restore`.
+        process: Option<String>,
+    },
+    /// So many that the kernel kept no account of them.
+    Missed,
+}
+
+impl DriftWatch {
+    /// Watches the network namespace of the calling thread. Nothing is taken for one's own.
+    ///
+    /// [`Nftables::watch`](super::Nftables::watch) is the same without what that handle changes.
+    ///
+    /// # Errors
+    /// [`NftablesError::Open`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub fn open() -> Result<Self, NftablesError> {
+        Self::beside(None)
+    }
+
+    /// The same without what the socket of this port changes.
+    pub(super) fn beside(own: Option<u32>) -> Result<Self, NftablesError> {
+        Ok(Self { socket: subscribe().map_err(NftablesError::Open)?, own })
+    }
+
+    /// Waits for the next change by somebody else.
+    ///
+    /// # Errors
+    /// [`NftablesError::Transport`]: the socket failed, and no more can be learned from it.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost where the future is dropped.
+    pub async fn next(&mut self) -> Result<Drift, NftablesError> {
+        loop {
+            // A notice is some 60 bytes long.
+            let mut datagram = Vec::with_capacity(4096);
+            if let Err(error) = self.socket.recv(&mut datagram).await {
+                let overrun = error.raw_os_error() == Some(Errno::ENOBUFS as i32);
+                return if overrun {
+                    Ok(Drift::Missed)
+                } else {
+                    Err(NftablesError::Transport(error))
+                };
+            }
+            if let Some(drift) = replies(&datagram).find_map(|reply| self.foreign(&reply)) {
+                return Ok(drift);
+            }
+        }
+    }
+
+    /// The author of a change is the port of the socket that made it. The process's number wouldn't do: it is the
+    /// thread's, and that of another PID namespace.
+    fn foreign(&self, reply: &Reply<'_>) -> Option<Drift> {
+        match reply {
+            Reply::Message { kind: NEWGEN, port, attrs } if Some(*port) != self.own => {
+                Some(Drift::Changed {
+                    generation: attrs.be32(NFTA_GEN_ID),
+                    pid: attrs.be32(NFTA_GEN_PROC_PID),
+                    process: attrs.find(NFTA_GEN_PROC_NAME).map(text),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for DriftWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DriftWatch").field("own", &self.own).finish_non_exhaustive()
+    }
+}
+
+/// A socket that hears of new generations alone.
+///
+/// The group also tells of every rule and element: 10,000 of our own would overrun the socket, and be taken for
+/// somebody else's. So a filter drops everything else before it is queued. New generations come in datagrams of
+/// their own.
+fn subscribe() -> io::Result<TokioSocket> {
+    const LOAD_HALF_WORD: u16 = 0x28;
+    const JUMP_UNLESS_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const TYPE_OFFSET: u32 = 4;
+    // The filter reads in network order what the kernel wrote in the host's.
+    let newgen = u16::from_be_bytes(NEWGEN.to_ne_bytes());
+    let filter = [
+        SockFilter::new(LOAD_HALF_WORD, 0, 0, TYPE_OFFSET),
+        SockFilter::new(JUMP_UNLESS_EQUAL, 0, 1, newgen.into()),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ];
+    let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
+    SockRef::from(socket.socket_ref()).attach_filter(&filter)?;
+    socket.socket_mut().bind_auto()?;
+    socket.socket_mut().add_membership(GROUP)?;
+    Ok(socket)
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).trim_end_matches('\0').to_owned()
+}

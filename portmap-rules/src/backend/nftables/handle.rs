@@ -1,0 +1,94 @@
+//! The embedder's side: a handle on the thread that speaks to the kernel.
+
+use tokio::runtime::Handle;
+
+use super::{DriftWatch, NftablesError, session::Session};
+use crate::{
+    Transaction,
+    backend::{netlink::Socket, worker::Worker},
+};
+
+/// nftables in one network namespace, over one socket.
+///
+/// **Dropping it ends the tables** that were made through it, unless they belong to [`TableOwner::Nobody`]: the
+/// kernel removes them when the socket closes, and does so as well where the process is killed. The drop itself
+/// doesn't wait for that; [`close`](Self::close) does.
+///
+/// A thread of its own sends and waits: the kernel carries a transaction out while it is being sent, which takes
+/// some 15 ms for 10,000 elements and would stall an executor.
+#[derive(Debug)]
+pub struct Nftables {
+    worker: Worker<Session>,
+    port: u32,
+}
+
+/// Who keeps a table in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TableOwner {
+    /// The socket: a table that nobody else can change, delete or flush, and that ends with the socket, whatever
+    /// becomes of the process (`NFT_TABLE_F_OWNER`, Linux 5.12). On older kernels a warning is logged, a table
+    /// outlives its process, and adding one removes what is there by its name.
+    #[default]
+    Socket,
+    /// Nobody: the table stays until somebody deletes it.
+    Nobody,
+}
+
+impl Nftables {
+    /// Opens a socket in the network namespace of the calling thread, and starts the thread that uses it.
+    ///
+    /// # Errors
+    /// [`NftablesError::Open`].
+    pub fn open(owner: TableOwner) -> Result<Self, NftablesError> {
+        let socket = Socket::open().map_err(NftablesError::Open)?;
+        let port = socket.port();
+        let worker = Worker::spawn("portmap-nft", Session::new(socket, owner));
+        Ok(Self { worker: worker.map_err(NftablesError::Open)?, port })
+    }
+
+    /// Makes all changes of a transaction, or none.
+    ///
+    /// The kernel takes a transaction as one request. Where a request may not be so long (in a user namespace, where
+    /// `net.core.wmem_max` counts: some 400 KiB, 6,000 elements) it becomes several; if a later one fails, the
+    /// earlier ones are taken back.
+    ///
+    /// # Errors
+    /// [`NftablesError`]: all variants but `Open`. The failing object is named, the element too.
+    ///
+    /// # Cancel safety
+    /// Once polled, the transaction is carried out whether or not anybody waits for it.
+    pub async fn apply(&self, transaction: Transaction) -> Result<(), NftablesError> {
+        let job = move |session: &mut Session| session.apply(&transaction);
+        self.worker.run(job).await.unwrap_or(Err(NftablesError::Closed))
+    }
+
+    /// Watches for changes by others, in the same network namespace.
+    ///
+    /// # Errors
+    /// [`NftablesError::Open`], [`NftablesError::Closed`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub async fn watch(&self) -> Result<DriftWatch, NftablesError> {
+        let (runtime, port) = (Handle::current(), self.port);
+        // The worker's thread is in the right namespace; the caller's may be in any.
+        let open = move |_: &mut Session| {
+            let _entered = runtime.enter();
+            DriftWatch::beside(Some(port))
+        };
+        self.worker.run(open).await.unwrap_or(Err(NftablesError::Closed))
+    }
+
+    /// The number by which the kernel knows the socket: a table's owner, and the author of its changes.
+    pub const fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Closes the socket, and waits until the kernel has removed what it owned: up to 20 ms.
+    ///
+    /// # Cancel safety
+    /// The socket closes in any case.
+    pub async fn close(self) {
+        self.worker.finish().await;
+    }
+}

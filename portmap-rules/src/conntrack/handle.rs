@@ -1,0 +1,50 @@
+//! The embedder's side.
+
+use portmap_core::Binding;
+
+use super::{ConntrackError, session::Session};
+use crate::backend::{Worker, netlink::Socket};
+
+/// Connection tracking of one network namespace.
+///
+/// A flow keeps the NAT that its first packet met: adding or deleting a rule changes nothing for a UDP sender that
+/// never stops. So its entry has to go, once the rules are in, and again once they are out.
+///
+/// A thread of its own does it, as the kernel walks its whole table for a request. Dropping this ends the thread.
+#[derive(Debug)]
+pub struct Conntrack {
+    worker: Worker<Session>,
+}
+
+impl Conntrack {
+    /// Opens a socket in the network namespace of the calling thread, and starts the thread that uses it.
+    ///
+    /// # Errors
+    /// [`ConntrackError::Open`].
+    pub fn open() -> Result<Self, ConntrackError> {
+        let socket = Socket::open().map_err(ConntrackError::Open)?;
+        let worker = Worker::spawn("portmap-ct", Session::new(socket));
+        Ok(Self { worker: worker.map_err(ConntrackError::Open)? })
+    }
+
+    /// Deletes the entries of all flows to the bindings' UDP host ports, and no others.
+    ///
+    /// A few ports on single addresses are a request each, which the kernel carries out by itself. More of them,
+    /// ranges, and ports on all addresses are one listing of the UDP entries, from which those are chosen that are
+    /// sent to an address of this host, or that reach the binding's endpoint. Where `net.ipv4.ip_nonlocal_bind` is
+    /// on, every address passes for one of this host.
+    ///
+    /// Bindings of other protocols are passed over: a TCP or SCTP connection is one with its endpoint, and ends with
+    /// it.
+    ///
+    /// # Errors
+    /// [`ConntrackError`]: all variants but `Open`.
+    ///
+    /// # Cancel safety
+    /// Once polled, it is done whether or not anybody waits for it.
+    pub async fn forget(&self, bindings: &[Binding]) -> Result<(), ConntrackError> {
+        let bindings = bindings.to_vec();
+        let job = move |session: &mut Session| session.forget(&bindings);
+        self.worker.run(job).await.unwrap_or(Err(ConntrackError::Closed))
+    }
+}

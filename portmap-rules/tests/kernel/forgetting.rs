@@ -1,0 +1,152 @@
+//! Connection tracking forgets a binding's flows, and no others.
+
+use std::{collections::BTreeSet, net::UdpSocket};
+
+use portmap_core::{Binding, Protocol};
+use portmap_rules::{Conntrack, Network, Nftables, Policy, Ruleset, TableOwner, compile};
+
+use crate::{
+    peer::Peer,
+    published::{binding, nothing},
+    suite::{Need, Suite, TestResult},
+    tool,
+};
+
+pub(crate) fn add(suite: &mut Suite) {
+    let needs = &[Need::Tool("conntrack"), Need::Tool("nsenter")];
+    suite.test("a_bindings_udp_flows_are_forgotten_and_no_others", needs, forgotten);
+    suite.test("a_sender_that_never_stops_follows_the_rules", needs, followed);
+}
+
+const TO: &str = "192.0.2.2";
+
+/// Where the flows go: two addresses of the host and one behind it, two ports; and within the host.
+const FLOWS: [&str; 6] = [
+    "127.0.0.1:5353",
+    "198.51.100.1:5353",
+    "198.51.100.1:5354",
+    "198.51.100.9:5353",
+    "203.0.113.5:5353",
+    "[2001:db8::1]:5353",
+];
+
+async fn forgotten() -> TestResult {
+    let client = host()?;
+    let nftables = Nftables::open(TableOwner::Socket)?;
+    let conntrack = Conntrack::open()?;
+    let udp = |host, first, ports| binding(Protocol::Udp, host, first, TO, ports);
+    let in_force = vec![udp("198.51.100.1", "5353", "53")?];
+    publish(&nftables, &in_force).await?;
+
+    let all: BTreeSet<&str> = FLOWS.into_iter().collect();
+    let except = |gone: &[&str]| -> BTreeSet<String> {
+        all.iter().filter(|flow| !gone.contains(flow)).map(|flow| (*flow).to_owned()).collect()
+    };
+    let cases = [
+        // A filtered deletion.
+        (udp("198.51.100.1", "5353", "53")?, except(&["198.51.100.1:5353"])),
+        // A listing with an exact address, and one with none.
+        (
+            udp("198.51.100.1", "5350", "50-59")?,
+            except(&["198.51.100.1:5353", "198.51.100.1:5354"]),
+        ),
+        (udp("*", "5353", "53")?, except(&[FLOWS[0], FLOWS[1], FLOWS[3], FLOWS[5]])),
+        (udp("0.0.0.0", "5353", "53")?, except(&[FLOWS[0], FLOWS[1], FLOWS[3]])),
+        (udp("::", "5353", "53")?, except(&[FLOWS[5]])),
+        (udp("*", "5350", "50-59")?, except(&[FLOWS[0], FLOWS[1], FLOWS[2], FLOWS[3], FLOWS[5]])),
+        (binding(Protocol::Tcp, "*", "5353", TO, "53")?, except(&[])),
+        (udp("198.51.100.1", "9", "53")?, except(&[])),
+    ];
+    for (gone, left) in cases {
+        let senders = [client.udp("[::]:0")?, client.udp("[::]:0")?];
+        for sender in &senders {
+            send(sender)?;
+        }
+        assert_eq!(flows()?, except(&[]), "before {gone}");
+        conntrack.forget(&[gone.clone()]).await?;
+        assert_eq!(flows()?, left, "after {gone}");
+        tool::sh("conntrack -F 2>/dev/null")?;
+    }
+    Ok(())
+}
+
+/// What a sender sends reaches what is published, though it began before, and no longer, though it goes on.
+async fn followed() -> TestResult {
+    let client = host()?;
+    let nftables = Nftables::open(TableOwner::Socket)?;
+    let conntrack = Conntrack::open()?;
+    let published = vec![binding(Protocol::Udp, "*", "5353", TO, "53")?];
+    publish(&nftables, &[]).await?;
+    let sender = client.udp("[::]:0")?;
+    let reached = || -> Result<bool, Box<dyn std::error::Error>> {
+        sender.send_to(b"x", "[::ffff:198.51.100.1]:5353")?;
+        Ok(tool::sh("conntrack -L -p udp 2>/dev/null")?.contains("src=192.0.2.2"))
+    };
+    assert!(!reached()?);
+
+    let networks = networks()?;
+    let before = compile(&networks, &[], &Policy::default())?;
+    let after = compile(&networks, &published, &Policy::default())?;
+    nftables.apply(Ruleset::diff(&before, &after)).await?;
+    assert!(!reached()?, "conntrack remembers");
+    conntrack.forget(&published).await?;
+    assert!(reached()?);
+
+    nftables.apply(Ruleset::diff(&after, &before)).await?;
+    assert!(reached()?, "conntrack remembers");
+    conntrack.forget(&published).await?;
+    assert!(!reached()?);
+    Ok(())
+}
+
+async fn publish(nftables: &Nftables, bindings: &[Binding]) -> TestResult {
+    let rules = compile(&networks()?, bindings, &Policy::default())?;
+    Ok(nftables.apply(Ruleset::diff(&nothing(), &rules)).await?)
+}
+
+fn networks() -> Result<Vec<Network>, Box<dyn std::error::Error>> {
+    Ok(vec!["bridge1=192.0.2.0/24,fd00::/64".parse()?])
+}
+
+/// Makes this namespace a host with a bridge, and gives a client that is connected to it.
+fn host() -> Result<Peer, Box<dyn std::error::Error>> {
+    let client = Peer::new()?;
+    tool::sh(&format!(
+        "ip link add eth0 type veth peer name eth0 netns {}
+        ip addr add 198.51.100.1/24 dev eth0; ip addr add 198.51.100.9/24 dev eth0
+        ip addr add 2001:db8::1/64 dev eth0 nodad; ip link set eth0 up
+        ip link add bridge1 type bridge; ip addr add 192.0.2.1/24 dev bridge1
+        ip link set bridge1 up; ip route add 203.0.113.0/24 via 198.51.100.2
+        echo 1 > /proc/sys/net/ipv4/ip_forward",
+        client.pid()
+    ))?;
+    client.sh("ip addr add 198.51.100.2/24 dev eth0; ip addr add 2001:db8::2/64 dev eth0 nodad
+        ip link set eth0 up; ip route add 203.0.113.0/24 via 198.51.100.1")?;
+    Ok(client)
+}
+
+fn send(client: &UdpSocket) -> TestResult {
+    let host = UdpSocket::bind("127.0.0.1:0")?;
+    for flow in FLOWS {
+        let to: std::net::SocketAddr = flow.parse()?;
+        match to.ip() {
+            std::net::IpAddr::V4(ip) if ip.is_loopback() => host.send_to(b"x", to)?,
+            std::net::IpAddr::V4(ip) => client.send_to(b"x", (ip.to_ipv6_mapped(), to.port()))?,
+            std::net::IpAddr::V6(_) => client.send_to(b"x", to)?,
+        };
+    }
+    Ok(())
+}
+
+/// Where the flows go that are remembered.
+fn flows() -> Result<BTreeSet<String>, Box<dyn std::error::Error>> {
+    let listing = tool::sh("for f in ipv4 ipv6; do conntrack -L -p udp -f $f 2>/dev/null; done")?;
+    let field = |line: &str, name: &str| {
+        line.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned)
+    };
+    let flow = |line: &str| {
+        let (addr, port) = (field(line, "dst=")?, field(line, "dport=")?);
+        Some(if addr.contains(':') { format!("[{addr}]:{port}") } else { format!("{addr}:{port}") })
+    };
+    Ok(listing.lines().filter_map(flow).collect())
+}

@@ -1,0 +1,29 @@
+//! What the kernel makes of our rules. Each test has a network namespace of its own.
+
+mod constructs;
+mod forgetting;
+mod ownership;
+mod peer;
+mod published;
+mod refusals;
+mod speed;
+mod suite;
+mod tool;
+
+use std::process::ExitCode;
+
+use suite::Suite;
+
+fn main() -> ExitCode {
+    if std::env::var_os(ownership::CHILD).is_some() {
+        return ownership::child().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
+    let mut suite = Suite::enter();
+    constructs::add(&mut suite);
+    published::add(&mut suite);
+    ownership::add(&mut suite);
+    refusals::add(&mut suite);
+    speed::add(&mut suite);
+    forgetting::add(&mut suite);
+    suite.run()
+}

@@ -1,0 +1,122 @@
+//! Refused transactions: nothing changes, and the error says what it was.
+
+use portmap_rules::{
+    Chain, Change, Data, DataType, Element, Family, Field, Name, Nftables, NftablesError, Object,
+    Purpose, Rule, Set, TableFamily, TableId, TableOwner, Target, Transaction, Value,
+};
+
+use crate::{
+    suite::{Need, Suite, TestResult},
+    tool,
+};
+
+pub(crate) fn add(suite: &mut Suite) {
+    let nft = &[Need::Tool("nft")];
+    suite.test("a_refused_object_is_named_and_nothing_changes", nft, named);
+    suite.test("a_long_transaction_is_taken_back_as_a_whole", nft, taken_back);
+}
+
+fn table() -> TableId {
+    TableId { family: TableFamily::Inet, name: "portmap".into() }
+}
+
+fn ports() -> Set {
+    Set::new(vec![Field::DestinationPort]).with_data(DataType::AddrPort(Family::Ipv4))
+}
+
+fn port(number: u16) -> Element {
+    let port: portmap_core::Port = number.try_into().unwrap();
+    let to = Data::AddrPort([192, 0, 2, 2].into(), port);
+    (vec![Value::Ports(port.into())], Some(to))
+}
+
+fn add_elements(elements: Vec<Element>) -> Change {
+    Change::AddElements { table: table(), set: "ports".into(), elements }
+}
+
+fn delete_elements(elements: Vec<Element>) -> Change {
+    Change::DeleteElements { table: table(), set: "ports".into(), elements }
+}
+
+fn call(chain: &'static str) -> Change {
+    let target = Target::Jump(chain.into());
+    let fine = Rule { matches: vec![], target: Target::Accept, purpose: Purpose::Next };
+    let rules = vec![fine, Rule { matches: vec![], target, purpose: Purpose::Next }];
+    Change::WriteChain { table: table(), chain: "chain".into(), rules }
+}
+
+fn base() -> Transaction {
+    let name = Name::from("chain");
+    vec![
+        Change::AddTable(table()),
+        Change::AddSet { table: table(), name: "ports".into(), set: ports() },
+        Change::AddChain { table: table(), name, chain: Chain::regular() },
+        add_elements(vec![port(1), port(2)]),
+    ]
+    .into()
+}
+
+async fn named() -> TestResult {
+    let nftables = Nftables::open(TableOwner::Socket)?;
+    nftables.apply(base()).await?;
+    let before = tool::nft_list()?;
+    let element =
+        |number| Object::Element { table: table(), set: "ports".into(), element: port(number) };
+    let many: Vec<Element> = (3..=10_000).chain([2]).chain(10_001..11_000).map(port).collect();
+    let cases: Vec<(Vec<Change>, Object, &str)> = vec![
+        (vec![add_elements(many)], element(2), "add element 2 of set ports in table inet portmap"),
+        (
+            vec![add_elements(vec![port(5)]), delete_elements(vec![port(1), port(7), port(2)])],
+            element(7),
+            "delete element 7 of set ports in table inet portmap",
+        ),
+        (
+            vec![add_elements(vec![port(5)]), call("nowhere")],
+            Object::Rule { table: table(), chain: "chain".into(), place: 1 },
+            "add rule 2 of chain chain in table inet portmap",
+        ),
+        (
+            vec![Change::AddChain {
+                table: table(),
+                name: "chain".into(),
+                chain: Chain::regular(),
+            }],
+            Object::Chain { table: table(), name: "chain".into() },
+            "add chain chain in table inet portmap",
+        ),
+        (
+            vec![Change::DeleteSet { table: table(), name: "none".into() }],
+            Object::Set { table: table(), name: "none".into() },
+            "delete set none in table inet portmap",
+        ),
+    ];
+    for (changes, expected, text) in cases {
+        let error = nftables.apply(changes.into()).await.expect_err(text);
+        assert_eq!(error.to_string(), format!("the kernel would not {text}"), "{error:?}");
+        let NftablesError::Refused { object, .. } = error else { panic!("{error:?}") };
+        assert_eq!(object, expected);
+        assert_eq!(tool::nft_list()?, before, "after {text}");
+    }
+    nftables.apply(vec![delete_elements(vec![port(1), port(2)])].into()).await?;
+    Ok(())
+}
+
+/// More than a send buffer of `net.core.wmem_max` holds: in a user namespace that is several requests, of which the
+/// last one fails.
+async fn taken_back() -> TestResult {
+    let nftables = Nftables::open(TableOwner::Socket)?;
+    nftables.apply(base()).await?;
+    let before = tool::nft_list()?;
+    let many = (3..=60_000).map(port).collect();
+    let changes = || vec![delete_elements(vec![port(1)]), add_elements(Vec::clone(&many))];
+    let mut failing = changes();
+    failing.push(call("nowhere"));
+    let error = nftables.apply(failing.into()).await.unwrap_err();
+    assert!(
+        matches!(error, NftablesError::Refused { object: Object::Rule { .. }, .. }),
+        "{error:?}"
+    );
+    assert_eq!(tool::nft_list()?, before);
+    nftables.apply(changes().into()).await?;
+    Ok(())
+}

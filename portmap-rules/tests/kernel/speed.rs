@@ -1,0 +1,65 @@
+//! How long the kernel takes. The limits are for a release build; the numbers are printed by any.
+
+use std::time::{Duration, Instant};
+
+use portmap_core::{Binding, Protocol};
+use portmap_rules::{Network, Nftables, Policy, Ruleset, TableOwner, compile};
+
+use crate::{
+    published::{binding, nothing},
+    suite::{Suite, TestResult},
+};
+
+pub(crate) fn add(suite: &mut Suite) {
+    suite.test("ten_thousand_ports_cost_little", &[], ten_thousand);
+}
+
+/// What an optimised build may take, and what one for debugging may.
+fn limit(millis: u64) -> Duration {
+    Duration::from_millis(if cfg!(debug_assertions) { 20 * millis } else { millis })
+}
+
+async fn ten_thousand() -> TestResult {
+    let networks: [Network; 1] = ["bridge1=192.0.2.0/24".parse()?];
+    let single = |number: u16| {
+        let number = number.to_string();
+        binding(Protocol::Tcp, "*", &number, "192.0.2.2", "80")
+    };
+    let singles: Vec<Binding> = (20_000..30_000).map(single).collect::<Result<_, _>>()?;
+    let range = vec![binding(Protocol::Tcp, "*", "30000", "192.0.2.2", "30000-39999")?];
+    let rules = |bindings: &[Binding]| compile(&networks, bindings, &Policy::default());
+
+    let mut medians = Vec::new();
+    let (empty, all, ranged) = (rules(&[])?, rules(&singles)?, rules(&range)?);
+    let mut more = singles.clone();
+    more.push(single(8080)?);
+    let more = rules(&more)?;
+    for (name, before, after, limit) in [
+        ("10,000 single mappings", &empty, &all, limit(60)),
+        ("a range of 10,000", &empty, &ranged, limit(20)),
+        ("one more beside 10,000", &all, &more, limit(1)),
+    ] {
+        let (come, go) = (Ruleset::diff(before, after), Ruleset::diff(after, before));
+        let nftables = Nftables::open(TableOwner::Socket)?;
+        nftables.apply(Ruleset::diff(&nothing(), before)).await?;
+        let (mut publish, mut release) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            let (come, go) = (come.clone(), go.clone());
+            let start = Instant::now();
+            nftables.apply(come).await?;
+            publish.push(start.elapsed());
+            let start = Instant::now();
+            nftables.apply(go).await?;
+            release.push(start.elapsed());
+        }
+        nftables.close().await;
+        publish.sort_unstable();
+        release.sort_unstable();
+        println!("{name}: publish {:?}, release {:?} (medians of 5)", publish[2], release[2]);
+        medians.push((name, publish[2].max(release[2]), limit));
+    }
+    for (name, median, limit) in medians {
+        assert!(median <= limit, "{name}: {median:?} is more than {limit:?}");
+    }
+    Ok(())
+}
