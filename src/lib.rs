@@ -15,10 +15,18 @@ pub use portmap_core::{
 };
 #[cfg(feature = "proxy")]
 pub use portmap_proxy::ProxyMapper;
+#[cfg(feature = "rules")]
+pub use portmap_rules::RulesMapper;
 
 /// For authors of mappers: what a [`PortMapper`] is made with.
 pub mod mapper {
     pub use portmap_core::{Hold, MapperService, NotReleased, Reservation, Reserved};
+}
+
+/// NAT in the kernel: networks, policies, and the rules as data.
+#[cfg(feature = "rules")]
+pub mod rules {
+    pub use portmap_rules::*;
 }
 
 /// The userland proxy: its connections, its layers and its dial service.

@@ -30,6 +30,7 @@ mod diff;
 mod family;
 mod ir;
 mod ledger;
+mod mapper;
 mod model;
 mod render;
 mod trace;
@@ -45,6 +46,7 @@ pub use ir::{
     Target, Value, Verdict, What,
 };
 pub use ledger::{Edit, Entry, Ledger, Prepared};
+pub use mapper::{NetworkLease, RulesMapper};
 pub use model::{
     GatewayMode, Hairpin, Interface, InterfaceError, Layout, Loopback, Network, NetworkError,
     NetworkParseError, Policy, Prefix, PrefixError, Subnet, UnknownChoice,

@@ -4,6 +4,7 @@ mod faults;
 mod limits;
 mod paths;
 mod publish;
+mod rules;
 mod seed;
 mod support;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     seed::tests(&mut suite);
     paths::tests(&mut suite);
     publish::tests(&mut suite);
+    rules::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);
     suite.run()

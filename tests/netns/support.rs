@@ -7,11 +7,15 @@ use portmap_testkit::{Container, Node};
 
 /// Publishes container ports on a node, by the proxy.
 pub(crate) async fn publish(host: &Node, to: Endpoint, specs: &[&str]) -> Result<Lease, BoxError> {
-    let mappings = specs.iter().map(|spec| spec.parse::<PortSpec>().map(Mapping::from));
-    let mappings = mappings.collect::<Result<Vec<_>, _>>()?;
-    let request = mappings.into_iter().fold(Publish::new(to), Publish::with);
+    let request = request(to, specs)?;
     // Sockets and tasks belong to the namespace and the runtime of the node.
     Ok(host.run(async move { ProxyMapper::new().publish(request).await }).await?)
+}
+
+pub(crate) fn request(to: Endpoint, specs: &[&str]) -> Result<Publish, BoxError> {
+    let mappings = specs.iter().map(|spec| spec.parse::<PortSpec>().map(Mapping::from));
+    let mappings = mappings.collect::<Result<Vec<_>, _>>()?;
+    Ok(mappings.into_iter().fold(Publish::new(to), Publish::with))
 }
 
 pub(crate) fn dual(container: &Container) -> Endpoint {

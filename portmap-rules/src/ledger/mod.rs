@@ -70,6 +70,20 @@ impl Ledger {
         self.entries.values().flatten()
     }
 
+    /// The bindings of one entry.
+    pub fn entry(&self, entry: Entry) -> Option<&[Binding]> {
+        self.entries.get(&entry).map(Vec::as_slice)
+    }
+
+    /// Whether a container of this bridge's network is published.
+    pub fn is_populated(&self, bridge: Interface) -> bool {
+        let network = self.networks.iter().find(|network| network.bridge() == bridge);
+        let subnets: Vec<_> = network.iter().flat_map(|network| network.subnets()).collect();
+        let mut addrs =
+            self.bindings().flat_map(|binding| binding.endpoint().addrs().collect::<Vec<_>>());
+        addrs.any(|addr| subnets.iter().any(|subnet| subnet.net().contains(&addr)))
+    }
+
     /// The rules for it.
     pub const fn rules(&self) -> &Ruleset {
         &self.rules

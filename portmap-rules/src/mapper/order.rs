@@ -1,0 +1,25 @@
+//! What the mapper's task is told to do.
+
+use portmap_core::{Binding, Error, Lease, Reservation};
+use tokio::sync::oneshot;
+
+use super::NetworkLease;
+use crate::{Entry, Interface, Network};
+
+/// Who waits for the outcome.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Put bindings in force whose host ports are reserved.
+    Publish { bindings: Vec<Binding>, reservation: Option<Reservation>, reply: Reply<Lease> },
+    /// Withdraw what an entry has in force. Without a reply an error can only be logged.
+    Release { entry: Entry, reply: Option<Reply<()>> },
+    /// Stay, whoever goes: a lease was disarmed.
+    Stay,
+    /// Make rules for a network.
+    Attach { network: Network, reply: Reply<NetworkLease> },
+    /// Withdraw the rules for a network.
+    Detach { bridge: Interface, reply: Option<Reply<()>> },
+}
