@@ -163,6 +163,9 @@ async fn an_address_of_somebody_else_is_not_available() {
 }
 
 #[tokio::test]
-async fn sctp_is_left_to_the_kernel() {
-    assert_eq!(refusal(&["80/sctp".into()]).await.kind(), ErrorKind::Unsupported);
+async fn sctp_ports_are_held_without_a_socket() {
+    let reservation = reserve(&["8080:80/sctp".into()]).await;
+    let [reserved] = reservation.reserved() else { panic!("not one binding") };
+    assert_eq!(first_port(reserved.binding()), 8080);
+    assert!(reserved.sockets().is_empty());
 }

@@ -37,14 +37,14 @@ impl Reservation {
     /// Reserves the host ports of a request, all or none.
     ///
     /// A mapping for all addresses takes one dual-stack socket a port (`IPV6_V6ONLY` off), an IPv4 one where the
-    /// kernel has no IPv6. Ports that wait in TIME_WAIT are no obstacle. Exact ports are taken before free ones
+    /// kernel has no IPv6. Ports that wait in TIME_WAIT are no obstacle. SCTP ports get no socket: no process serves
+    /// them, and many kernels could not open one. Exact ports are taken before free ones
     /// are looked for, so that no mapping of a request takes what another one names.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) where [`Publish::check`] says so, and [`AddrInUse`](ErrorKind::AddrInUse)
     /// (with the holder, where it can be seen), [`AddrNotAvailable`](ErrorKind::AddrNotAvailable),
-    /// [`Denied`](ErrorKind::Denied), [`Exhausted`](ErrorKind::Exhausted) or [`Unsupported`](ErrorKind::Unsupported)
-    /// (SCTP) for the first port that could not be had.
+    /// [`Denied`](ErrorKind::Denied) or [`Exhausted`](ErrorKind::Exhausted) for the first port that could not be had.
     ///
     /// # Cancel safety
     /// Dropping the future frees what was taken.
@@ -71,6 +71,11 @@ impl Reservation {
     }
 
     /// Each binding with its sockets, in the order of the request.
+    pub fn reserved(&self) -> &[Reserved] {
+        &self.reserved
+    }
+
+    /// The same, to be served.
     pub fn into_reserved(self) -> Vec<Reserved> {
         self.reserved
     }
@@ -80,6 +85,11 @@ impl Reserved {
     /// What will be in force.
     pub fn binding(&self) -> &Binding {
         &self.binding
+    }
+
+    /// The sockets, socket *n* for host port *n*, as long as they are not served. SCTP ports have none.
+    pub fn sockets(&self) -> &[Socket] {
+        &self.sockets
     }
 
     /// Lets clients in, and hands over the sockets, socket *n* for host port *n*.
@@ -102,10 +112,6 @@ impl Reserved {
 /// Takes the first candidate that is free on all addresses of the mapping.
 async fn reserve(mapping: &Mapping, endpoint: Endpoint) -> Result<Vec<Reserved>, Error> {
     let protocol = mapping.protocol();
-    if protocol == Protocol::Sctp {
-        let message = "SCTP ports cannot be served by a process, only by rules in the kernel";
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
     let mut first_refusal = None;
     let mut opened = 0;
     for first in candidates::of(mapping)? {
@@ -154,7 +160,7 @@ async fn take_block(
         };
         let mut sockets = Vec::with_capacity(ports.len());
         for port in binding.host_ports().iter() {
-            sockets.push(socket::open(mapping.protocol(), host_addr, port)?);
+            sockets.extend(socket::open(mapping.protocol(), host_addr, port)?);
             *opened += 1;
             if opened.is_multiple_of(SOCKETS_A_TURN) {
                 task::yield_now().await;

@@ -21,8 +21,15 @@ pub(super) struct Refusal {
     error: io::Error,
 }
 
-/// Takes one host port: bound, and not listening yet.
-pub(super) fn open(protocol: Protocol, host: HostAddr, port: Port) -> Result<Socket, Refusal> {
+/// Takes one host port: bound, and not listening yet. `None` for a protocol whose ports are not held by sockets.
+pub(super) fn open(
+    protocol: Protocol,
+    host: HostAddr,
+    port: Port,
+) -> Result<Option<Socket>, Refusal> {
+    if protocol == Protocol::Sctp {
+        return Ok(None);
+    }
     let number = port.number();
     let opened = match host {
         HostAddr::Ip(ip) => bind(protocol, SocketAddr::new(ip, number), true),
@@ -36,7 +43,7 @@ pub(super) fn open(protocol: Protocol, host: HostAddr, port: Port) -> Result<Soc
             }
         }
     };
-    opened.map_err(|error| Refusal { host, port, error })
+    opened.map(Some).map_err(|error| Refusal { host, port, error })
 }
 
 fn bind(protocol: Protocol, addr: SocketAddr, only_v6: bool) -> io::Result<Socket> {
