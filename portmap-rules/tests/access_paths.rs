@@ -74,9 +74,7 @@ fn cases(loopback: Loopback, hairpin: Hairpin, netfilter: bool, hairpin_ports: b
                 .with_address("eth0".parse().unwrap(), "198.51.100.1/24".parse().unwrap())
                 .with_address("eth0".parse().unwrap(), "2001:db8:100::1/64".parse().unwrap())
                 .with_socket(Socket { protocol, addr: HostAddr::Any, ports, kind });
-            if loopback == Loopback::Nat {
-                world = world.routing_localnet();
-            }
+            world = world.routing_localnet(&policy);
             world.bridge_netfilter = netfilter;
             world.hairpin_ports = hairpin_ports;
             for (family, addrs) in [(Family::Ipv4, &V4), (Family::Ipv6, &V6)] {

@@ -50,7 +50,8 @@ impl fmt::Display for InWords<'_> {
 
 impl Transaction {
     /// What `iptables-restore --noflush` (`ip6tables-restore` for IPv6) reads to make the changes in one family's
-    /// tables: one commit a table, raw before nat before filter, so that guards stand before what they guard.
+    /// tables: one commit a table. Where guards are added, raw comes first and nat last, so that nothing is open
+    /// before it is guarded or led anywhere before it may arrive; else the other way round.
     ///
     /// Empty where nothing changes. A chain of [`Ownership::Kept`](crate::Ownership::Kept) is created where
     /// `creates_kept` says so and never touched otherwise: `-N` fails where it exists.

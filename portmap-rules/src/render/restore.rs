@@ -17,16 +17,19 @@ struct Commit {
 
 pub(super) fn text(transaction: &Transaction, family: TableFamily, creates_kept: bool) -> String {
     let mut commits: BTreeMap<&Name, Commit> = BTreeMap::new();
+    let mut guards = false;
     for change in transaction.changes() {
         let table = change.table();
         if table.family == family {
+            guards |= table.name.as_str() == "raw" && matches!(change, Change::InsertRule { .. });
             // Writing to a string cannot fail.
             let _ = write(commits.entry(&table.name).or_default(), change, creates_kept);
         }
     }
+    let order = if guards { ["raw", "filter", "nat"] } else { ["nat", "filter", "raw"] };
     let mut text = String::new();
-    // raw, nat, filter
-    for (table, commit) in commits.into_iter().rev() {
+    for table in order {
+        let commit = commits.remove(&Name::from(table)).unwrap_or_default();
         let Commit { declared, rules, deleted } = commit;
         if !(declared.is_empty() && rules.is_empty() && deleted.is_empty()) {
             let _ = write!(text, "*{table}\n{declared}{rules}{deleted}COMMIT\n");
