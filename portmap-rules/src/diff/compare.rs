@@ -115,6 +115,7 @@ impl Phases {
             }
         }
     }
+
     /// Rules that stay keep their order, so only those between them change; where it changed, all are moved.
     fn shared(&mut self, table: &TableId, chain: &Name, old: &[Rule], new: &[Rule]) {
         if old == new {
