@@ -35,7 +35,10 @@ mod model;
 mod render;
 mod trace;
 
-pub use backend::{Drift, DriftWatch, Nftables, NftablesError, Object, TableOwner};
+pub use backend::{
+    Difference, DifferenceKind, Drift, DriftWatch, Iptables, IptablesError, IptablesTools,
+    IptablesVariant, Nftables, NftablesError, Object, TableOwner,
+};
 pub use compile::{CompileError, compile};
 pub use conntrack::{Conntrack, ConntrackError};
 pub use diff::{Change, Element, Transaction};

@@ -2,6 +2,7 @@
 
 mod constructs;
 mod forgetting;
+mod iptables;
 mod ownership;
 mod peer;
 mod published;
@@ -25,5 +26,6 @@ fn main() -> ExitCode {
     refusals::add(&mut suite);
     speed::add(&mut suite);
     forgetting::add(&mut suite);
+    iptables::add(&mut suite);
     suite.run()
 }

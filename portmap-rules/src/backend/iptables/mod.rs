@@ -1,0 +1,17 @@
+//! iptables by its own tools: `iptables-restore` writes, `iptables-save` reads.
+
+mod chunk;
+mod difference;
+mod error;
+mod handle;
+mod lock_file;
+mod repair;
+mod run;
+mod saved;
+mod session;
+mod tools;
+
+pub use difference::{Difference, DifferenceKind};
+pub use error::IptablesError;
+pub use handle::Iptables;
+pub use tools::{IptablesTools, IptablesVariant};

@@ -1,0 +1,92 @@
+//! Running the tools.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+use super::{IptablesError, lock_file};
+
+/// How long to wait for the lock of the legacy variant, in seconds: longer than anybody's commit takes.
+const PATIENCE: &str = "10";
+
+/// Has `iptables-restore` make changes, and leave alone what they don't name.
+pub(super) fn restore(tool: &Path, input: &str) -> Result<(), IptablesError> {
+    let output = command(tool)
+        .args(["--noflush", "--wait", PATIENCE])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .and_then(|mut child| {
+            let mut stdin = child.stdin.take();
+            // A tool that stops reading says why: a broken pipe is no reason of its own. It may also say much before
+            // it has read all, so somebody else must write.
+            thread::scope(|scope| -> io::Result<Output> {
+                scope.spawn(move || stdin.as_mut().map(|pipe| pipe.write_all(input.as_bytes())));
+                child.wait_with_output()
+            })
+        });
+    let output = output.map_err(|source| IptablesError::Run { tool: tool.to_owned(), source })?;
+    if output.status.success() { Ok(()) } else { Err(refused(tool, &output, input)) }
+}
+
+/// Has `iptables-save` print all tables.
+pub(super) fn save(tool: &Path) -> Result<String, IptablesError> {
+    let output = command(tool).stdin(Stdio::null()).output();
+    let output = output.map_err(|source| IptablesError::Run { tool: tool.to_owned(), source })?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(refused(tool, &output, ""))
+    }
+}
+
+fn command(tool: &Path) -> Command {
+    let mut command = Command::new(tool);
+    if let Some(file) = lock_file::elsewhere() {
+        command.env(lock_file::VARIABLE, file);
+    }
+    command
+}
+
+fn refused(tool: &Path, output: &Output, input: &str) -> IptablesError {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let line = number(&said).and_then(|number| input.lines().nth(number.checked_sub(1)?));
+    let first = said.lines().map(str::trim).find(|line| !line.is_empty());
+    IptablesError::Refused {
+        tool: tool.to_owned(),
+        line: line.map(str::to_owned),
+        said: first.unwrap_or("nothing").to_owned(),
+        code: output.status.code(),
+    }
+}
+
+/// The line of the input that the tool means: `Error occurred at line: 3`, `line 2 failed`, or `line 4: RULE_APPEND
+/// failed`.
+fn number(said: &str) -> Option<usize> {
+    said.split("line").skip(1).find_map(|rest| {
+        let rest = rest.trim_start_matches([':', ' ']);
+        rest[..rest.find(|char: char| !char.is_ascii_digit())?].parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refused_line_is_found_however_it_is_named() {
+        let cases = [
+            ("unknown option \"--blah\"\nError occurred at line: 3\nTry `iptables-restore -h'", 3),
+            ("iptables-restore: line 12 failed: No chain/target/match by that name.\n", 12),
+            ("iptables-restore v1.8.9 (nf_tables): \nline 4: RULE_APPEND failed (No such file)", 4),
+        ];
+        for (said, line) in cases {
+            assert_eq!(number(said), Some(line), "{said}");
+        }
+        assert_eq!(number("a command-line error"), None);
+    }
+}

@@ -1,0 +1,35 @@
+//! What `iptables-save` prints.
+
+use std::collections::HashMap;
+
+/// The rules of one family, as text.
+#[derive(Debug, Default)]
+pub(super) struct Saved<'a> {
+    tables: HashMap<&'a str, HashMap<&'a str, Vec<&'a str>>>,
+}
+
+impl<'a> Saved<'a> {
+    pub(super) fn parse(text: &'a str) -> Self {
+        let mut saved = Self::default();
+        let mut table = "";
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix('*') {
+                table = name;
+            } else if let Some(declared) = line.strip_prefix(':') {
+                let chain = declared.split(' ').next().unwrap_or(declared);
+                saved.tables.entry(table).or_default().entry(chain).or_default();
+            } else if let Some(rule) = line.strip_prefix("-A ") {
+                let (chain, rule) = rule.split_once(' ').unwrap_or((rule, ""));
+                let chains = saved.tables.entry(table).or_default();
+                chains.entry(chain).or_default().push(rule);
+            }
+        }
+        saved
+    }
+
+    /// The rules of a chain; `None` where there is no such chain. A table that nobody has used may be missing with
+    /// its built-in chains.
+    pub(super) fn chain(&self, table: &str, chain: &str) -> Option<&[&'a str]> {
+        self.tables.get(table)?.get(chain).map(Vec::as_slice)
+    }
+}

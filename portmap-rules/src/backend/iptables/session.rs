@@ -1,0 +1,131 @@
+//! The thread's side.
+
+use super::{
+    Difference, IptablesError, IptablesTools, IptablesVariant, chunk, repair::Repair, run,
+    saved::Saved,
+};
+use crate::{Change, Family, Ownership, Ruleset, TableFamily, Transaction};
+
+/// The tools, and what is known of where they run.
+#[derive(Debug)]
+pub(super) struct Session {
+    tools: IptablesTools,
+    /// Whether long commits fail.
+    short_commits: bool,
+}
+
+impl Session {
+    pub(super) fn new(tools: IptablesTools) -> Self {
+        let short_commits = tools.variant == IptablesVariant::Nft && chunk::in_user_namespace();
+        Self { tools, short_commits }
+    }
+
+    pub(super) fn replace(&self, old: &Ruleset, new: &Ruleset) -> Result<(), IptablesError> {
+        if old.is_empty() {
+            // What a killed process left must not be there twice.
+            return self.reconcile(new, &[]).map(drop);
+        }
+        let Err(error) = self.apply(&Ruleset::diff(old, new)) else { return Ok(()) };
+        tracing::warn!(%error, "iptables is not as it was left: comparing it");
+        if self.reconcile(new, &[old]).is_ok() {
+            return Ok(());
+        }
+        if let Err(undo) = self.reconcile(old, &[new]) {
+            tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
+        }
+        Err(error)
+    }
+
+    pub(super) fn compare(
+        &self,
+        wanted: &Ruleset,
+        others: &[&Ruleset],
+    ) -> Result<Vec<Difference>, IptablesError> {
+        let mut differences = Vec::new();
+        for family in families(wanted, others) {
+            differences.extend(self.repair(family, wanted, others)?.differences);
+        }
+        Ok(differences)
+    }
+
+    pub(super) fn reconcile(
+        &self,
+        wanted: &Ruleset,
+        others: &[&Ruleset],
+    ) -> Result<Vec<Difference>, IptablesError> {
+        let mut differences = Vec::new();
+        for family in families(wanted, others) {
+            let mut repair = self.repair(family, wanted, others)?;
+            differences.append(&mut repair.differences);
+            // It lists a kept chain only where that is missing.
+            self.restore(family, &repair.into_transaction(), true)?;
+        }
+        Ok(differences)
+    }
+
+    fn repair(
+        &self,
+        family: Family,
+        wanted: &Ruleset,
+        others: &[&Ruleset],
+    ) -> Result<Repair, IptablesError> {
+        let text = run::save(&self.tools.of_family(family).save)?;
+        Ok(Repair::new(family, &Saved::parse(&text), wanted, others))
+    }
+
+    fn apply(&self, transaction: &Transaction) -> Result<(), IptablesError> {
+        for family in Family::ALL {
+            let creates_kept = self.lacks_kept(family, transaction)?;
+            self.restore(family, transaction, creates_kept)?;
+        }
+        Ok(())
+    }
+
+    fn restore(
+        &self,
+        family: Family,
+        transaction: &Transaction,
+        creates_kept: bool,
+    ) -> Result<(), IptablesError> {
+        let mut input = transaction.to_restore(family.into(), creates_kept);
+        if input.is_empty() {
+            return Ok(());
+        }
+        if self.short_commits {
+            input = chunk::cut(&input, chunk::RULES);
+        }
+        run::restore(&self.tools.of_family(family).restore, &input)
+    }
+
+    /// Whether a person's chain, which the transaction would begin, isn't there.
+    fn lacks_kept(&self, family: Family, transaction: &Transaction) -> Result<bool, IptablesError> {
+        let kept: Vec<_> = transaction
+            .changes()
+            .iter()
+            .filter_map(|change| match change {
+                Change::AddChain { table, name, chain }
+                    if chain.ownership == Ownership::Kept
+                        && table.family == TableFamily::from(family) =>
+                {
+                    Some((table.name.as_str(), name.as_str()))
+                }
+                _ => None,
+            })
+            .collect();
+        if kept.is_empty() {
+            return Ok(false);
+        }
+        let text = run::save(&self.tools.of_family(family).save)?;
+        let saved = Saved::parse(&text);
+        Ok(kept.into_iter().any(|(table, chain)| saved.chain(table, chain).is_none()))
+    }
+}
+
+/// The families that any of these has a table for: the tool of another one isn't run.
+fn families(wanted: &Ruleset, others: &[&Ruleset]) -> impl Iterator<Item = Family> {
+    let rulesets: Vec<&Ruleset> = others.iter().copied().chain([wanted]).collect();
+    let has = move |family: Family| {
+        rulesets.iter().any(|rules| rules.tables().keys().any(|id| id.family == family.into()))
+    };
+    Family::ALL.into_iter().filter(move |family| has(*family)).collect::<Vec<_>>().into_iter()
+}
