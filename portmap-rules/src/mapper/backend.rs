@@ -1,35 +1,62 @@
 //! Whichever rule language the kernel is told in.
 
-use portmap_core::{Error, ErrorKind};
+use std::sync::Arc;
 
-use crate::{Layout, Nftables, Policy, TableOwner, Transaction};
+use portmap_core::Error;
+
+use crate::{
+    Difference, Iptables, IptablesTools, Layout, Ledger, Nftables, Policy, Prepared, Ruleset,
+    TableOwner,
+};
 
 /// The way to the kernel.
 #[derive(Debug)]
 pub(super) enum Backend {
     Nftables(Nftables),
+    Iptables(Iptables),
 }
 
 impl Backend {
     pub(super) fn open(policy: &Policy) -> Result<Self, Error> {
-        match policy.layout {
-            Layout::Nftables => Ok(Self::Nftables(Nftables::open(TableOwner::Socket)?)),
-            Layout::Iptables => {
-                Err(Error::new(ErrorKind::Unsupported, "iptables is not there yet"))
+        Ok(match policy.layout {
+            Layout::Nftables => Self::Nftables(Nftables::open(TableOwner::Socket)?),
+            Layout::Iptables => Self::Iptables(Iptables::open(IptablesTools::find()?)?),
+        })
+    }
+
+    /// Makes a prepared change of what the ledger says is in force.
+    pub(super) async fn apply(&self, ledger: &Ledger, prepared: &Prepared) -> Result<(), Error> {
+        match self {
+            Self::Nftables(nftables) => nftables.apply(prepared.transaction().clone()).await?,
+            Self::Iptables(iptables) => {
+                let before = ledger.rules().clone();
+                let after = match prepared.rules() {
+                    Some(rules) => rules.clone(),
+                    None => before.clone().apply(prepared.transaction()),
+                };
+                iptables.replace(Arc::new(before), Arc::new(after)).await?;
             }
         }
+        Ok(())
     }
 
-    pub(super) async fn apply(&self, transaction: Transaction) -> Result<(), Error> {
+    /// Puts right what differs from `wanted`, and says what it was. Nobody can change nftables' owned table.
+    pub(super) async fn reconcile(&self, wanted: &Ruleset) -> Result<Vec<Difference>, Error> {
         match self {
-            Self::Nftables(nftables) => Ok(nftables.apply(transaction).await?),
+            Self::Nftables(_) => Ok(Vec::new()),
+            Self::Iptables(iptables) => Ok(iptables.reconcile(Arc::new(wanted.clone())).await?),
         }
     }
 
-    /// Waits until nothing of ours is in force.
-    pub(super) async fn close(self) {
+    /// Withdraws all that is in force.
+    pub(super) async fn close(self, rules: &Ruleset) -> Result<(), Error> {
         match self {
             Self::Nftables(nftables) => nftables.close().await,
+            Self::Iptables(iptables) => {
+                let nothing = Ruleset::empty(Layout::Iptables);
+                iptables.replace(Arc::new(rules.clone()), Arc::new(nothing)).await?;
+            }
         }
+        Ok(())
     }
 }
