@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use portmap_core::{HostAddr, Protocol};
 use portmap_rules::{
-    End, Family, Hairpin, Layout, Loopback, Loss, Packet, Policy, Ruleset, Socket, SocketKind,
-    World, trace,
+    End, Family, Hairpin, Layout, Loopback, Loss, Packet, Policy, Purpose, Ruleset, Socket,
+    SocketKind, World, trace,
 };
 
 /// Addresses of one family.
@@ -74,9 +74,7 @@ fn cases(loopback: Loopback, hairpin: Hairpin, netfilter: bool, hairpin_ports: b
                 .with_address("eth0".parse().unwrap(), "198.51.100.1/24".parse().unwrap())
                 .with_address("eth0".parse().unwrap(), "2001:db8:100::1/64".parse().unwrap())
                 .with_socket(Socket { protocol, addr: HostAddr::Any, ports, kind });
-            if loopback == Loopback::Nat {
-                world = world.routing_localnet();
-            }
+            world = world.routing_localnet(&policy);
             world.bridge_netfilter = netfilter;
             world.hairpin_ports = hairpin_ports;
             for (family, addrs) in [(Family::Ipv4, &V4), (Family::Ipv6, &V6)] {
@@ -237,6 +235,26 @@ fn an_outsider_reaches_no_container_by_its_own_address() {
             let Addrs { client, container, stranger, .. } = case.addrs;
             case.is_dropped(("eth0", client, container, port));
             case.is_dropped(("docker0", stranger, container, port));
+        }
+    }
+}
+
+#[test]
+fn a_trace_names_the_rule_that_decided() {
+    for case in any_bridge(Loopback::Nat) {
+        let Addrs { client, container, lan, .. } = case.addrs;
+        for (to, port, purpose) in [
+            (lan, 8080, Purpose::Translate),
+            (container, 80, Purpose::DirectGuard),
+            (container, 81, Purpose::Unpublished),
+        ] {
+            let (from, to) = (at(client, 40_000), at(to, port));
+            let protocol = case.protocol.into();
+            let arrives_by = "eth0".parse().ok();
+            let packet = Packet { arrives_by, protocol, from, to };
+            let trace = trace(&case.rules, &case.world, packet);
+            let rule = trace.decision().and_then(|step| step.rule(&case.rules)).unwrap();
+            assert_eq!(rule.purpose, purpose, "{}", rule.text(case.policy.layout));
         }
     }
 }

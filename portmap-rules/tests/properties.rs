@@ -47,7 +47,7 @@ const fn target(end: End) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 proptest! {
-    #![proptest_config(Config::with_cases(400))]
+    #![proptest_config(Config { cases: 400, failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn both_layouts_do_the_same_to_every_packet(

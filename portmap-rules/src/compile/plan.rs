@@ -127,7 +127,7 @@ impl<'a> Plan<'a> {
     /// outside to 127.0.0.1 along before the kernel's own check of such addresses sees it.
     pub(super) fn guards_loopback(&self, policy: &Policy) -> bool {
         self.family == Family::Ipv4
-            && (policy.loopback == Loopback::Nat && self.nat().next().is_some()
+            && (self.nat().any(|member| policy.routes_localnet(member.network))
                 || self.translated().any(|claim| claim.host.is_none()))
     }
 }

@@ -67,15 +67,14 @@ impl Phases {
             self.chain(table, name, old.chains.get(name), chain);
         }
         for (name, chain) in old.chains.iter().filter(|(name, _)| !new.chains.contains_key(*name)) {
-            if chain.ownership == Ownership::Shared {
-                self.shared(table, name, &chain.rules, &[]);
-            }
+            let emptied = Chain { rules: Vec::new(), ..*chain };
+            self.chain(table, name, Some(chain), &emptied);
             let (table, name, chain) = (table.clone(), name.clone(), bare(chain));
             self.deleted_chains.push(Change::DeleteChain { table, name, chain });
         }
-        for name in old.sets.keys().filter(|name| !new.sets.contains_key(*name)) {
-            let (table, name) = (table.clone(), name.clone());
-            self.deleted_sets.push(Change::DeleteSet { table, name });
+        for (name, set) in old.sets.iter().filter(|(name, _)| !new.sets.contains_key(*name)) {
+            let (table, name, set) = (table.clone(), name.clone(), without_elements(set));
+            self.deleted_sets.push(Change::DeleteSet { table, name, set });
         }
     }
 
@@ -84,8 +83,8 @@ impl Phases {
         let none = BTreeMap::new();
         let before = old.map_or(&none, |old| &old.elements);
         if old.is_none() {
-            let set = Set { elements: BTreeMap::new(), ..new.clone() };
-            self.sets.push(Change::AddSet { table: table.clone(), name: name.clone(), set });
+            let (table, name, set) = (table.clone(), name.clone(), without_elements(new));
+            self.sets.push(Change::AddSet { table, name, set });
         }
         let gone = missing(before, &new.elements);
         let come = missing(&new.elements, before);
@@ -115,6 +114,7 @@ impl Phases {
             }
         }
     }
+
     /// Rules that stay keep their order, so only those between them change; where it changed, all are moved.
     fn shared(&mut self, table: &TableId, chain: &Name, old: &[Rule], new: &[Rule]) {
         if old == new {
@@ -142,6 +142,10 @@ fn bare(chain: &Chain) -> Chain {
         Ownership::Kept => chain.clone(),
         Ownership::Own | Ownership::Shared => Chain { rules: Vec::new(), ..*chain },
     }
+}
+
+fn without_elements(set: &Set) -> Set {
+    Set { key: set.key.clone(), elements: BTreeMap::new(), ..*set }
 }
 
 /// The elements of `these` that `those` lack or have with other data. Both are sorted: one pass.

@@ -121,6 +121,8 @@ pub enum Change {
         table: TableId,
         /// Which set.
         name: Name,
+        /// What it was, without elements.
+        set: Set,
     },
     /// A table goes with all that is in it.
     DeleteTable(TableId),

@@ -5,9 +5,11 @@ mod network;
 mod notation;
 mod policy;
 mod prefix;
+mod subnet;
 
 pub use interface::{Interface, InterfaceError};
-pub use network::{GatewayMode, Network, NetworkError, Subnet};
+pub use network::{GatewayMode, Network, NetworkError};
 pub use notation::NetworkParseError;
 pub use policy::{Hairpin, Layout, Loopback, Policy, UnknownChoice};
 pub use prefix::{Prefix, PrefixError};
+pub use subnet::Subnet;

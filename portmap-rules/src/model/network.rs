@@ -4,7 +4,7 @@ use std::{error, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use crate::{Family, Interface};
+use crate::{Family, Interface, Subnet};
 
 /// A container network: a bridge, a subnet in one family or in both, and who may talk to whom.
 ///
@@ -30,13 +30,6 @@ pub struct Network {
     trusted: Vec<Interface>,
 }
 
-/// A subnet and the bridge's own address in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Subnet {
-    net: IpNet,
-    gateway: IpAddr,
-}
-
 /// How a network is reached from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GatewayMode {
@@ -52,7 +45,7 @@ pub enum GatewayMode {
 impl Network {
     /// A network with one subnet: containers talk to each other and to the world, ports are published by NAT.
     pub const fn new(bridge: Interface, subnet: Subnet) -> Self {
-        let (v4, v6) = match subnet.net {
+        let (v4, v6) = match subnet.net() {
             IpNet::V4(_) => (Some(subnet), None),
             IpNet::V6(_) => (None, Some(subnet)),
         };
@@ -70,7 +63,7 @@ impl Network {
             Family::Ipv6 => &mut self.v6,
         };
         if let Some(first) = place {
-            return Err(NetworkError::SameFamily { first: first.net, second: subnet.net });
+            return Err(NetworkError::SameFamily { first: first.net(), second: subnet.net() });
         }
         *place = Some(subnet);
         Ok(self)
@@ -161,57 +154,6 @@ impl Network {
     /// Whether host ports can lead to it through NAT: neither internal nor routed.
     pub const fn has_nat(&self) -> bool {
         !self.internal && !matches!(self.mode, GatewayMode::Routed)
-    }
-}
-
-impl Subnet {
-    /// A subnet whose gateway is its first address: 192.0.2.1 in 192.0.2.0/24.
-    ///
-    /// # Errors
-    /// [`NetworkError::HostBits`] where the address is not the first one of the prefix,
-    /// [`NetworkError::NoRoom`] where there is no second one.
-    pub fn new(net: IpNet) -> Result<Self, NetworkError> {
-        if net.addr() != net.network() {
-            return Err(NetworkError::HostBits(net));
-        }
-        if net.prefix_len() == net.max_prefix_len() {
-            return Err(NetworkError::NoRoom(net));
-        }
-        let gateway = match net.network() {
-            IpAddr::V4(addr) => IpAddr::V4((u32::from(addr) + 1).into()),
-            IpAddr::V6(addr) => IpAddr::V6((u128::from(addr) + 1).into()),
-        };
-        Ok(Self { net, gateway })
-    }
-
-    /// The same subnet with another gateway.
-    ///
-    /// # Errors
-    /// [`NetworkError::GatewayOutside`] where it doesn't lie in the subnet.
-    pub fn with_gateway(mut self, gateway: IpAddr) -> Result<Self, NetworkError> {
-        if !self.net.contains(&gateway) {
-            return Err(NetworkError::GatewayOutside(gateway));
-        }
-        self.gateway = gateway;
-        Ok(self)
-    }
-
-    /// The subnet as a prefix.
-    pub const fn net(self) -> IpNet {
-        self.net
-    }
-
-    /// The bridge's address: what containers see where the host speaks for somebody.
-    pub const fn gateway(self) -> IpAddr {
-        self.gateway
-    }
-
-    /// Its family.
-    pub const fn family(self) -> Family {
-        match self.net {
-            IpNet::V4(_) => Family::Ipv4,
-            IpNet::V6(_) => Family::Ipv6,
-        }
     }
 }
 

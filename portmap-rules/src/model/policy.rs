@@ -2,7 +2,7 @@
 
 use std::{error, fmt, str::FromStr};
 
-use crate::Prefix;
+use crate::{Family, Network, Prefix};
 
 /// What holds for all of one owner's rules.
 ///
@@ -30,6 +30,17 @@ impl Default for Policy {
             isolation: true,
             prefix: Prefix::default(),
         }
+    }
+}
+
+impl Policy {
+    /// Whether a network's bridge has to route 127.0.0.0/8 (`route_localnet`): NAT for loopback, to IPv4 containers.
+    ///
+    /// The rules for it guard that net then, as nobody outside must reach it.
+    pub const fn routes_localnet(&self, network: &Network) -> bool {
+        matches!(self.loopback, Loopback::Nat)
+            && network.has_nat()
+            && network.subnet(Family::Ipv4).is_some()
     }
 }
 

@@ -4,10 +4,30 @@ use std::{error, fmt, str::FromStr};
 
 /// Whose rules they are: iptables chains begin with it, the nftables table is called so in lower case.
 ///
-/// 1 to 10 letters, digits, `-` and `_`, a letter first: iptables allows 28 bytes to a chain, and the longest one
+/// Not the name of a built-in chain or target; 1 to 10 letters, digits, `-` and `_`, a letter first: iptables allows 28 bytes to a chain, and the longest one
 /// appends `-ISOLATION-STAGE-2`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix(String);
+
+/// What a chain of iptables cannot be called.
+const RESERVED: [&str; 16] = [
+    "PREROUTING",
+    "INPUT",
+    "FORWARD",
+    "OUTPUT",
+    "POSTROUTING",
+    "ACCEPT",
+    "DROP",
+    "RETURN",
+    "QUEUE",
+    "REJECT",
+    "LOG",
+    "MARK",
+    "DNAT",
+    "SNAT",
+    "MASQUERADE",
+    "REDIRECT",
+];
 
 impl Prefix {
     /// The longest prefix, in bytes.
@@ -32,7 +52,8 @@ impl FromStr for Prefix {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fits = |char: char| char.is_ascii_alphanumeric() || "-_".contains(char);
         let letter_first = text.starts_with(|char: char| char.is_ascii_alphabetic());
-        if text.len() > Self::MAX_LEN || !letter_first || !text.chars().all(fits) {
+        let reserved = RESERVED.iter().any(|name| name.eq_ignore_ascii_case(text));
+        if text.len() > Self::MAX_LEN || !letter_first || !text.chars().all(fits) || reserved {
             return Err(PrefixError(text.to_owned()));
         }
         Ok(Self(text.to_owned()))
@@ -52,7 +73,10 @@ pub struct PrefixError(String);
 impl fmt::Display for PrefixError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(text) = self;
-        write!(f, "prefix {text:?} is not a letter and up to 9 letters, digits, - or _")
+        write!(
+            f,
+            "prefix {text:?} is not a free name of a letter and up to 9 letters, digits, - or _"
+        )
     }
 }
 
@@ -66,7 +90,7 @@ mod tests {
     fn a_prefix_leaves_room_for_the_longest_chain() {
         let longest = "A".repeat(Prefix::MAX_LEN).parse::<Prefix>().unwrap();
         assert!(format!("{longest}-ISOLATION-STAGE-2").len() <= 28);
-        for text in ["", "ELEVEN-BYTE", "1ST", "-A", "A B", "A\nB", "Ä"] {
+        for text in ["", "ELEVEN-BYTE", "1ST", "-A", "A B", "A\nB", "Ä", "INPUT", "Accept"] {
             text.parse::<Prefix>().expect_err(text);
         }
     }

@@ -3,6 +3,8 @@
 mod iptables;
 mod listing;
 mod nft_rule;
+mod nft_script;
+mod nft_set;
 mod nftables;
 mod restore;
 
@@ -36,6 +38,14 @@ impl Rule {
     }
 }
 
+struct Script<'a>(&'a Transaction);
+
+impl fmt::Display for Script<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        nft_script::write(f, self.0)
+    }
+}
+
 struct InWords<'a>(Layout, &'a Rule);
 
 impl fmt::Display for InWords<'_> {
@@ -49,8 +59,14 @@ impl fmt::Display for InWords<'_> {
 }
 
 impl Transaction {
+    /// What `nft -f` reads to make the changes, all or none: for people, and to compare a backend with.
+    pub const fn to_nft(&self) -> impl fmt::Display {
+        Script(self)
+    }
+
     /// What `iptables-restore --noflush` (`ip6tables-restore` for IPv6) reads to make the changes in one family's
-    /// tables: one commit a table, raw before nat before filter, so that guards stand before what they guard.
+    /// tables: one commit a table. Where guards are added, raw comes first and nat last, so that nothing is open
+    /// before it is guarded or led anywhere before it may arrive; else the other way round.
     ///
     /// Empty where nothing changes. A chain of [`Ownership::Kept`](crate::Ownership::Kept) is created where
     /// `creates_kept` says so and never touched otherwise: `-N` fails where it exists.

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::nftables::address;
+use super::nft_set::address;
 use crate::{Connection, Family, Field, L4, Match, NatPorts, Rule, Target, What};
 
 /// A rule as `nft list` prints it.

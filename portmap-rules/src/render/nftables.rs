@@ -1,12 +1,12 @@
 //! A table as `nft list table` prints it.
 
-use std::fmt::{self, Display as _};
+use std::fmt;
 
-use super::nft_rule::{KeyTypes, RuleText};
-use crate::{
-    Base, ChainKind, ChainPolicy, Data, DataType, Family, Hook, Priority, Set, Table, TableId,
-    Value, Verdict,
+use super::{
+    nft_rule::RuleText,
+    nft_set::{ElementText, TypeText, kind},
 };
+use crate::{Base, ChainKind, ChainPolicy, Hook, Priority, Set, Table, TableId};
 
 pub(super) fn write(f: &mut fmt::Formatter<'_>, id: &TableId, table: &Table) -> fmt::Result {
     writeln!(f, "table {id} {{")?;
@@ -16,8 +16,7 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, id: &TableId, table: &Table) -> 
     };
     for (name, set) in &table.sets {
         apart(f)?;
-        let kind = if set.data.is_some() { "map" } else { "set" };
-        writeln!(f, "\t{kind} {name} {{")?;
+        writeln!(f, "\t{} {name} {{", kind(set))?;
         write_set(f, set)?;
         writeln!(f, "\t}}")?;
     }
@@ -30,7 +29,7 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, id: &TableId, table: &Table) -> 
         apart(f)?;
         writeln!(f, "\tchain {name} {{")?;
         if let Some(base) = chain.base {
-            write_base(f, base)?;
+            writeln!(f, "\t\t{}", BaseText(base))?;
         }
         for rule in &chain.rules {
             writeln!(f, "\t\t{}", RuleText(rule))?;
@@ -40,35 +39,35 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, id: &TableId, table: &Table) -> 
     writeln!(f, "}}")
 }
 
-fn write_base(f: &mut fmt::Formatter<'_>, base: Base) -> fmt::Result {
-    let kind = match base.kind {
-        ChainKind::Filter => "filter",
-        ChainKind::Nat => "nat",
-    };
-    let policy = match base.policy {
-        ChainPolicy::Accept => "accept",
-        ChainPolicy::Drop => "drop",
-    };
-    write!(f, "\t\ttype {kind} hook {} priority ", base.hook.name())?;
-    match (base.priority, base.hook) {
-        (Priority::RAW, _) => f.write_str("raw")?,
-        (Priority::FILTER, _) => f.write_str("filter")?,
-        // nft has these names at these hooks alone.
-        (Priority::DSTNAT, Hook::Prerouting) => f.write_str("dstnat")?,
-        (Priority::SRCNAT, Hook::Postrouting) => f.write_str("srcnat")?,
-        (Priority(number), _) => write!(f, "{number}")?,
+/// `type filter hook forward priority filter; policy accept;`
+pub(super) struct BaseText(pub(super) Base);
+
+impl fmt::Display for BaseText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Base { kind, hook, priority, policy } = self.0;
+        let kind = match kind {
+            ChainKind::Filter => "filter",
+            ChainKind::Nat => "nat",
+        };
+        let policy = match policy {
+            ChainPolicy::Accept => "accept",
+            ChainPolicy::Drop => "drop",
+        };
+        write!(f, "type {kind} hook {} priority ", hook.name())?;
+        match (priority, hook) {
+            (Priority::RAW, _) => f.write_str("raw")?,
+            (Priority::FILTER, _) => f.write_str("filter")?,
+            // nft has these names at these hooks alone.
+            (Priority::DSTNAT, Hook::Prerouting) => f.write_str("dstnat")?,
+            (Priority::SRCNAT, Hook::Postrouting) => f.write_str("srcnat")?,
+            (Priority(number), _) => write!(f, "{number}")?,
+        }
+        write!(f, "; policy {policy};")
     }
-    writeln!(f, "; policy {policy};")
 }
 
 fn write_set(f: &mut fmt::Formatter<'_>, set: &Set) -> fmt::Result {
-    write!(f, "\t\ttype {}", KeyTypes(&set.key))?;
-    match set.data {
-        None => writeln!(f)?,
-        Some(DataType::Verdict) => writeln!(f, " : verdict")?,
-        Some(DataType::Addr(family)) => writeln!(f, " : {}", address(family))?,
-        Some(DataType::AddrPort(family)) => writeln!(f, " : {} . inet_service", address(family))?,
-    }
+    writeln!(f, "\t\ttype {}", TypeText(set))?;
     if set.interval {
         writeln!(f, "\t\tflags interval")?;
     }
@@ -78,35 +77,8 @@ fn write_set(f: &mut fmt::Formatter<'_>, set: &Set) -> fmt::Result {
     }
     write!(f, "\t\telements = {{ ")?;
     while let Some((values, data)) = elements.next() {
-        for (place, value) in values.iter().enumerate() {
-            f.write_str(if place > 0 { " . " } else { "" })?;
-            write_value(f, value)?;
-        }
-        match data {
-            None => {}
-            Some(Data::Verdict(Verdict::Accept)) => f.write_str(" : accept")?,
-            Some(Data::Verdict(Verdict::Drop)) => f.write_str(" : drop")?,
-            Some(Data::Addr(addr)) => write!(f, " : {addr}")?,
-            Some(Data::AddrPort(addr, port)) => write!(f, " : {addr} . {port}")?,
-        }
+        write!(f, "{}", ElementText(values, *data))?;
         f.write_str(if elements.peek().is_some() { ",\n\t\t\t     " } else { " }\n" })?;
     }
     Ok(())
-}
-
-fn write_value(f: &mut fmt::Formatter<'_>, value: &Value) -> fmt::Result {
-    match value {
-        Value::Interface(interface) => write!(f, "\"{interface}\""),
-        Value::Net(net) if net.prefix_len() == net.max_prefix_len() => net.addr().fmt(f),
-        Value::Net(net) => net.fmt(f),
-        Value::Protocol(protocol) => protocol.fmt(f),
-        Value::Ports(ports) => ports.fmt(f),
-    }
-}
-
-pub(super) const fn address(family: Family) -> &'static str {
-    match family {
-        Family::Ipv4 => "ipv4_addr",
-        Family::Ipv6 => "ipv6_addr",
-    }
 }

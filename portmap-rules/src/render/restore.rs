@@ -15,18 +15,30 @@ struct Commit {
     deleted: String,
 }
 
+impl Commit {
+    fn declare(&mut self, chain: &Name) {
+        let line = format!(":{chain} - [0:0]\n");
+        if !self.declared.contains(&line) {
+            self.declared.push_str(&line);
+        }
+    }
+}
+
 pub(super) fn text(transaction: &Transaction, family: TableFamily, creates_kept: bool) -> String {
     let mut commits: BTreeMap<&Name, Commit> = BTreeMap::new();
+    let mut guards = false;
     for change in transaction.changes() {
         let table = change.table();
         if table.family == family {
+            guards |= table.name.as_str() == "raw" && matches!(change, Change::InsertRule { .. });
             // Writing to a string cannot fail.
             let _ = write(commits.entry(&table.name).or_default(), change, creates_kept);
         }
     }
+    let order = if guards { ["raw", "filter", "nat"] } else { ["nat", "filter", "raw"] };
     let mut text = String::new();
-    // raw, nat, filter
-    for (table, commit) in commits.into_iter().rev() {
+    for table in order {
+        let commit = commits.remove(&Name::from(table)).unwrap_or_default();
         let Commit { declared, rules, deleted } = commit;
         if !(declared.is_empty() && rules.is_empty() && deleted.is_empty()) {
             let _ = write!(text, "*{table}\n{declared}{rules}{deleted}COMMIT\n");
@@ -38,9 +50,12 @@ pub(super) fn text(transaction: &Transaction, family: TableFamily, creates_kept:
 fn write(commit: &mut Commit, change: &Change, creates_kept: bool) -> std::fmt::Result {
     match change {
         Change::AddChain { name, chain, .. } => match chain.ownership {
-            Ownership::Own => writeln!(commit.declared, ":{name} - [0:0]"),
+            Ownership::Own => {
+                commit.declare(name);
+                Ok(())
+            }
             Ownership::Kept if creates_kept => {
-                writeln!(commit.declared, ":{name} - [0:0]")?;
+                commit.declare(name);
                 chain
                     .rules
                     .iter()
@@ -49,10 +64,7 @@ fn write(commit: &mut Commit, change: &Change, creates_kept: bool) -> std::fmt::
             Ownership::Kept | Ownership::Shared => Ok(()),
         },
         Change::WriteChain { chain, rules, .. } => {
-            let line = format!(":{chain} - [0:0]\n");
-            if !commit.declared.contains(&line) {
-                commit.declared.push_str(&line);
-            }
+            commit.declare(chain);
             rules
                 .iter()
                 .try_for_each(|rule| writeln!(commit.rules, "-A {chain} {}", Arguments(rule)))
@@ -65,7 +77,7 @@ fn write(commit: &mut Commit, change: &Change, creates_kept: bool) -> std::fmt::
         }
         Change::DeleteChain { name, chain, .. } if chain.ownership == Ownership::Own => {
             // Declaring it flushes it: an iptables chain goes only when it is empty.
-            writeln!(commit.declared, ":{name} - [0:0]")?;
+            commit.declare(name);
             writeln!(commit.deleted, "-X {name}")
         }
         _ => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 
-use crate::{Hook, Interface, Name, Purpose, TableId};
+use crate::{Hook, Interface, Name, Purpose, Rule, Ruleset, TableId};
 
 /// A packet's way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,13 @@ impl Trace {
                 self.request.iter().find(translated).or(self.request.last())
             }
         }
+    }
+}
+
+impl Step {
+    /// The rule itself, among those that were traced.
+    pub fn rule<'a>(&self, rules: &'a Ruleset) -> Option<&'a Rule> {
+        rules.tables().get(&self.table)?.chains.get(&self.chain)?.rules.get(self.place)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The way of a connection's first packet.
 
 use super::{End, Loss, SocketKind, flight::Flight, world::Route};
-use crate::{Hook, Interface};
+use crate::{Hook, Interface, L4};
 
 impl Flight<'_> {
     pub(super) fn request(&mut self) -> End {
@@ -74,7 +74,7 @@ impl Flight<'_> {
         Ok(match self.world.socket(self.protocol, self.to) {
             Some(SocketKind::Serving) => end,
             // The kernel itself answers what has no ports.
-            None if self.to.port() == 0 => end,
+            None if !matches!(self.protocol, L4::Transport(_)) => end,
             Some(SocketKind::Reserving) | None => End::Refused,
         })
     }

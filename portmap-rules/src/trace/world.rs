@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 use portmap_core::{HostAddr, PortRange, Protocol};
 
-use crate::{Family, Interface, L4, Network};
+use crate::{Family, Interface, L4, Network, Policy};
 
 /// A host: its addresses, its sockets and the settings that matter. It forwards, and serves nothing at first.
 #[derive(Clone, Debug)]
@@ -98,10 +98,11 @@ impl World {
         self
     }
 
-    /// The same, with bridges that route 127.0.0.0/8, as NAT for loopback needs it.
+    /// The same, with bridges that route 127.0.0.0/8 where a policy needs it.
     #[must_use]
-    pub fn routing_localnet(mut self) -> Self {
-        self.route_localnet.extend(self.networks.iter().map(Network::bridge));
+    pub fn routing_localnet(mut self, policy: &Policy) -> Self {
+        let needed = self.networks.iter().filter(|network| policy.routes_localnet(network));
+        self.route_localnet.extend(needed.map(Network::bridge));
         self
     }
 

@@ -127,7 +127,7 @@ pub(crate) fn world(networks: Vec<Network>) -> impl Strategy<Value = World> {
                 world = world.with_socket(Socket { protocol, addr: HostAddr::Any, ports, kind });
             }
             if localnet {
-                world = world.routing_localnet();
+                world = world.routing_localnet(&Policy::default());
             }
             if everywhere {
                 world.route_localnet.insert(interface("eth0"));
