@@ -3,10 +3,14 @@
 mod iptables;
 pub(crate) mod netlink;
 mod nftables;
+mod owner;
+mod sysctl;
 mod worker;
 
 pub use iptables::{
     Difference, DifferenceKind, Iptables, IptablesError, IptablesTools, IptablesVariant,
 };
 pub use nftables::{Drift, DriftWatch, Nftables, NftablesError, Object, TableOwner};
+pub use owner::{OwnerError, OwnerLock};
+pub use sysctl::{Sysctl, SysctlError, SysctlGuard};
 pub(crate) use worker::Worker;

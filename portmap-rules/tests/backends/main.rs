@@ -2,6 +2,7 @@
 
 mod constructs;
 mod forgetting;
+mod host;
 mod iptables;
 mod ownership;
 mod peer;
@@ -27,5 +28,6 @@ fn main() -> ExitCode {
     speed::add(&mut suite);
     forgetting::add(&mut suite);
     iptables::add(&mut suite);
+    host::add(&mut suite);
     suite.run()
 }

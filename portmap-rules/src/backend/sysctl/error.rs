@@ -1,0 +1,69 @@
+//! Why a setting is not as it should be.
+
+use std::{error, fmt, io};
+
+use portmap_core::{Error, ErrorKind};
+
+use super::Sysctl;
+
+/// Why a setting could not be made, or not be put back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SysctlError {
+    /// There is no such setting: no such interface, or a module that isn't loaded.
+    Missing(Sysctl),
+    /// It could not be read.
+    Read {
+        /// Which one.
+        key: Sysctl,
+        /// Why.
+        source: io::Error,
+    },
+    /// It could not be written.
+    Write {
+        /// Which one.
+        key: Sysctl,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl SysctlError {
+    /// What kind of failure it is, in the words of [`Error`].
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Missing(_) => ErrorKind::Unsupported,
+            Self::Read { source, .. } | Self::Write { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    ErrorKind::Denied
+                }
+                _ => ErrorKind::Backend,
+            },
+        }
+    }
+}
+
+impl fmt::Display for SysctlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(key) => write!(f, "there is no {key}"),
+            Self::Read { key, .. } => write!(f, "{key} could not be read"),
+            Self::Write { key, .. } => write!(f, "{key} could not be set"),
+        }
+    }
+}
+
+impl error::Error for SysctlError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Missing(_) => None,
+            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+        }
+    }
+}
+
+impl From<SysctlError> for Error {
+    fn from(error: SysctlError) -> Self {
+        Self::new(error.kind(), "a setting of the kernel could not be changed").with_source(error)
+    }
+}

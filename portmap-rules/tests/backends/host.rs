@@ -1,0 +1,96 @@
+//! The host's settings, and who may manage its rules.
+
+use std::{fs, thread};
+
+use nix::sched::{CloneFlags, unshare};
+use portmap_core::ErrorKind;
+use portmap_rules::{Family, OwnerLock, Prefix, Sysctl, SysctlGuard};
+
+use crate::{
+    suite::{Suite, TestResult},
+    tool,
+};
+
+pub(crate) fn add(suite: &mut Suite) {
+    suite.test("a_setting_is_put_back_as_it_was", &[], put_back);
+    suite.test("a_setting_that_somebody_else_made_stays", &[], left_alone);
+    suite.test("a_missing_setting_is_named", &[], missing);
+    suite.test("a_prefix_has_one_owner_in_a_network_namespace", &[], one_owner);
+}
+
+const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
+fn value(path: &str) -> Result<String, std::io::Error> {
+    fs::read_to_string(path).map(|text| text.trim().to_owned())
+}
+
+async fn put_back() -> TestResult {
+    tool::sh("ip link add br.1 type bridge")?;
+    let settings = [
+        (Sysctl::Forward(Family::Ipv4), FORWARD),
+        (Sysctl::Forward(Family::Ipv6), "/proc/sys/net/ipv6/conf/all/forwarding"),
+        (Sysctl::RouteLocalnet("br.1".parse()?), "/proc/sys/net/ipv4/conf/br.1/route_localnet"),
+    ];
+    for (key, path) in settings {
+        fs::write(path, "0")?;
+        let guard = SysctlGuard::enable(key)?;
+        assert_eq!(value(path)?, "1", "{key}");
+        guard.restore()?;
+        assert_eq!(value(path)?, "0", "{key}");
+        drop(SysctlGuard::enable(key)?);
+        assert_eq!(value(path)?, "0", "{key}");
+
+        // From a thread in another namespace: what counts is where it was opened.
+        let guard = SysctlGuard::enable(key)?;
+        let elsewhere =
+            thread::spawn(move || unshare(CloneFlags::CLONE_NEWNET).map(|()| drop(guard)));
+        elsewhere.join().map_err(|_| "panicked")??;
+        assert_eq!(value(path)?, "0", "{key}");
+
+        SysctlGuard::enable(key)?.disarm();
+        assert_eq!(value(path)?, "1", "{key}");
+    }
+    let guard = SysctlGuard::enable(Sysctl::RouteLocalnet("lo".parse()?))?;
+    tool::sh("ip link add gone type bridge")?;
+    fs::write("/proc/sys/net/ipv4/conf/gone/route_localnet", "0")?;
+    let gone = SysctlGuard::enable(Sysctl::RouteLocalnet("gone".parse()?))?;
+    tool::sh("ip link del gone")?;
+    gone.restore()?;
+    guard.restore()?;
+    Ok(())
+}
+
+async fn left_alone() -> TestResult {
+    fs::write(FORWARD, "1")?;
+    SysctlGuard::enable(Sysctl::Forward(Family::Ipv4))?.restore()?;
+    assert_eq!(value(FORWARD)?, "1");
+    fs::write(FORWARD, "0")?;
+    let guard = SysctlGuard::enable(Sysctl::Forward(Family::Ipv4))?;
+    fs::write(FORWARD, "0")?;
+    guard.restore()?;
+    assert_eq!(value(FORWARD)?, "0");
+    Ok(())
+}
+
+async fn missing() -> TestResult {
+    let error = SysctlGuard::enable(Sysctl::RouteLocalnet("none.1".parse()?)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.to_string(), "there is no net.ipv4.conf.none/1.route_localnet");
+    Ok(())
+}
+
+async fn one_owner() -> TestResult {
+    let prefix: Prefix = "PORTMAP".parse()?;
+    let lock = OwnerLock::acquire(&prefix)?;
+    let busy = OwnerLock::acquire(&"portmap".parse()?).unwrap_err();
+    assert_eq!(busy.kind(), ErrorKind::Busy);
+    let other = OwnerLock::acquire(&"OTHER".parse()?)?;
+    let same = prefix.clone();
+    let elsewhere = thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).map(|()| OwnerLock::acquire(&same).is_ok())
+    });
+    assert!(elsewhere.join().map_err(|_| "panicked")??);
+    drop((lock, other));
+    OwnerLock::acquire(&prefix)?;
+    Ok(())
+}
