@@ -50,7 +50,7 @@ pub use ir::{
     Target, Value, Verdict, What,
 };
 pub use ledger::{Edit, Entry, Ledger, Prepared};
-pub use mapper::{NetworkLease, RulesMapper};
+pub use mapper::{HostSettings, NetworkLease, RulesMapper};
 pub use model::{
     GatewayMode, Hairpin, Interface, InterfaceError, Layout, Loopback, Network, NetworkError,
     NetworkParseError, Policy, Prefix, PrefixError, Subnet, UnknownChoice,

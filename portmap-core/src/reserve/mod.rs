@@ -7,7 +7,7 @@ use socket2::Socket;
 use tokio::task;
 
 use crate::{
-    Binding, Endpoint, Error, ErrorKind, HostPort, Mapping, Port, PortRange, Protocol, Publish,
+    Binding, Endpoint, Error, ErrorKind, HostPort, Mapping, Port, PortRange, Publish,
     reserve::socket::Refusal,
 };
 

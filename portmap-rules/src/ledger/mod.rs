@@ -137,6 +137,11 @@ impl Prepared {
         &self.transaction
     }
 
+    /// The rules as they will be; `None` where only elements change.
+    pub const fn rules(&self) -> Option<&Ruleset> {
+        self.rules.as_ref()
+    }
+
     /// What is asked for.
     pub const fn edit(&self) -> &Edit {
         &self.edit

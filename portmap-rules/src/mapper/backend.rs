@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use portmap_core::Error;
 
+use super::lookout::Lookout;
 use crate::{
     Difference, Iptables, IptablesTools, Layout, Ledger, Nftables, Policy, Prepared, Ruleset,
     TableOwner,
@@ -22,6 +23,14 @@ impl Backend {
             Layout::Nftables => Self::Nftables(Nftables::open(TableOwner::Socket)?),
             Layout::Iptables => Self::Iptables(Iptables::open(IptablesTools::find()?)?),
         })
+    }
+
+    /// When to look whether somebody else has changed the rules.
+    pub(super) fn lookout(&self) -> Lookout {
+        match self {
+            Self::Nftables(_) => Lookout::Never,
+            Self::Iptables(iptables) => Lookout::iptables(iptables.variant()),
+        }
     }
 
     /// Makes a prepared change of what the ledger says is in force.

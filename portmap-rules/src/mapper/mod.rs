@@ -1,24 +1,30 @@
 //! The mapper: publishing by NAT in the kernel.
 
+mod attach;
 mod backend;
 mod error;
 mod hold;
 mod order;
 mod plan;
+mod settings;
+mod settle;
 mod task;
+mod lookout;
 
 use portmap_core::{Error, ErrorKind, Lease, PortMapper, Publish};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use hold::NetworkLease;
+pub use settings::HostSettings;
 
 use self::{
     backend::Backend,
     order::{Order, Reply},
     plan::Plan,
-    task::Task,
+    settings::Settings,
+    task::{Kernel, Task},
 };
-use crate::{Conntrack, Network, Policy};
+use crate::{Conntrack, Difference, Network, OwnerLock, Policy};
 
 /// Publishes by NAT in the kernel: a container sees its clients' own addresses.
 ///
@@ -39,20 +45,37 @@ pub struct RulesMapper {
 }
 
 impl RulesMapper {
-    /// Opens the way to netfilter in the network namespace of the calling thread. No rules are made yet.
+    /// Opens the way to netfilter in the network namespace of the calling thread, and leaves the host's settings to
+    /// others. No rules are made yet.
     ///
     /// # Errors
-    /// [`Denied`](ErrorKind::Denied) without `CAP_NET_ADMIN`, [`Unsupported`](ErrorKind::Unsupported) where the kernel has no
-    /// netfilter.
+    /// [`Denied`](ErrorKind::Denied) without `CAP_NET_ADMIN`, [`Busy`](ErrorKind::Busy) where there is another mapper
+    /// with this prefix in the namespace, and [`Backend`](ErrorKind::Backend) or [`Unsupported`](ErrorKind::Unsupported)
+    /// where the kernel has no netfilter, or a tool that is needed is not there.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub async fn open(policy: Policy) -> Result<Self, Error> {
-        let backend = Backend::open(&policy)?;
-        let conntrack = Conntrack::open()?;
+    pub fn open(policy: Policy) -> Result<Self, Error> {
+        Self::open_with(policy, HostSettings::Untouched)
+    }
+
+    /// The same, with a choice of who sees to the host's settings.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn open_with(policy: Policy, settings: HostSettings) -> Result<Self, Error> {
+        let kernel = Kernel {
+            lock: OwnerLock::acquire(&policy.prefix)?,
+            backend: Backend::open(&policy)?,
+            conntrack: Conntrack::open()?,
+            settings: Settings::new(settings),
+        };
         let (orders, inbox) = mpsc::unbounded_channel();
         let (tell, networks) = watch::channel(Vec::new());
-        let task = Task::new(policy.clone(), backend, conntrack, tell, orders.downgrade());
+        let task = Task::new(policy.clone(), kernel, tell, orders.downgrade());
         tokio::spawn(task.run(inbox));
         Ok(Self { orders, networks, policy })
     }
@@ -66,6 +89,20 @@ impl RulesMapper {
     /// Dropping the future attaches nothing.
     pub async fn attach(&self, network: Network) -> Result<NetworkLease, Error> {
         self.ask(|reply| Order::Attach { network, reply }).await
+    }
+
+    /// Compares what is in force with what should be, puts right what differs, and says what that was.
+    ///
+    /// It happens by itself, within a second, where somebody else changes iptables. Tables of nftables are the mapper's
+    /// alone: nobody else can change them, and nothing is ever found.
+    ///
+    /// # Errors
+    /// What the kernel, or its tool, refuses.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop it.
+    pub async fn reconcile(&self) -> Result<Vec<Difference>, Error> {
+        self.ask(|reply| Order::Reconcile { reply }).await
     }
 
     /// Gives an order and waits for what becomes of it.

@@ -4,7 +4,7 @@ use portmap_core::{Binding, Error, Lease, Reservation};
 use tokio::sync::oneshot;
 
 use super::NetworkLease;
-use crate::{Entry, Interface, Network};
+use crate::{Difference, Entry, Interface, Network};
 
 /// Who waits for the outcome.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -20,6 +20,8 @@ pub(super) enum Order {
     Stay,
     /// Make rules for a network.
     Attach { network: Network, reply: Reply<NetworkLease> },
+    /// Look at what is in force, and put right what differs.
+    Reconcile { reply: Reply<Vec<Difference>> },
     /// Withdraw the rules for a network.
     Detach { bridge: Interface, reply: Option<Reply<()>> },
 }

@@ -1,67 +1,62 @@
 //! The task that owns the rules.
 
-use std::{collections::HashMap, future::pending, mem, slice};
+use std::{collections::HashMap, error, future::pending};
 
-use portmap_core::{Binding, Error, ErrorKind, Lease, Protocol, Reservation};
-use tokio::sync::{mpsc, watch};
-use tracing::{debug, warn};
+use portmap_core::{Binding, Error, ErrorKind, Protocol, Reservation};
+use tokio::{
+    select,
+    sync::{mpsc, watch},
+};
+use tracing::warn;
 
 use super::{
-    NetworkLease,
     backend::Backend,
-    hold::Held,
     order::{Order, Reply},
+    settings::Settings,
+    settle::Waiting,
 };
-use crate::{Conntrack, Edit, Entry, Interface, Ledger, Network, Policy};
+use crate::{Conntrack, Difference, Edit, Entry, Interface, Ledger, Network, OwnerLock, Policy};
 
-/// How many orders become one transaction at most. What they wait for is the kernel's lock and its grace period,
+/// How many orders become one transaction at most: what they wait for, the kernel's lock and its grace period, comes
 /// once a transaction, whatever its size.
 const BATCH: usize = 256;
 
-/// What a mapper owns: the books, the kernel's ear, the reserved ports.
+/// What a mapper owns: the books, the ways to the kernel, the reserved ports.
 #[derive(Debug)]
 pub(super) struct Task {
-    ledger: Ledger,
-    backend: Backend,
-    conntrack: Conntrack,
-    networks: watch::Sender<Vec<Network>>,
-    orders: mpsc::WeakUnboundedSender<Order>,
-    reservations: HashMap<Entry, Reservation>,
+    pub(super) ledger: Ledger,
+    pub(super) kernel: Kernel,
+    pub(super) orders: mpsc::WeakUnboundedSender<Order>,
+    pub(super) networks: watch::Sender<Vec<Network>>,
+    pub(super) reservations: HashMap<Entry, Reservation>,
     /// Networks whose leases are gone, and whose containers are not.
-    leaving: Vec<Interface>,
+    pub(super) leaving: Vec<Interface>,
     /// Whether something stays in force whoever goes.
     stays: bool,
-    last_entry: u64,
+    pub(super) last_entry: u64,
 }
 
-/// A publish or a release that waits for the kernel.
-enum Waiting {
-    Publish {
-        entry: Entry,
-        bindings: Vec<Binding>,
-        reservation: Option<Reservation>,
-        reply: Reply<Lease>,
-    },
-    Release {
-        entry: Entry,
-        reply: Option<Reply<()>>,
-    },
+/// The ways to the kernel.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub(super) lock: OwnerLock,
+    pub(super) backend: Backend,
+    pub(super) conntrack: Conntrack,
+    pub(super) settings: Settings,
 }
 
 impl Task {
     pub(super) fn new(
         policy: Policy,
-        backend: Backend,
-        conntrack: Conntrack,
+        kernel: Kernel,
         networks: watch::Sender<Vec<Network>>,
         orders: mpsc::WeakUnboundedSender<Order>,
     ) -> Self {
         Self {
             ledger: Ledger::new(policy),
-            backend,
-            conntrack,
-            networks,
+            kernel,
             orders,
+            networks,
             reservations: HashMap::new(),
             leaving: Vec::new(),
             stays: false,
@@ -72,13 +67,28 @@ impl Task {
     /// Does what it is told until nobody can tell it anything any more; then withdraws all rules.
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         let mut orders = Vec::new();
-        while inbox.recv_many(&mut orders, BATCH).await > 0 {
-            self.obey(orders.drain(..)).await;
+        let mut lookout = self.kernel.backend.lookout();
+        loop {
+            select! {
+                count = inbox.recv_many(&mut orders, BATCH) => match count {
+                    0 if self.stays => pending().await,
+                    0 => break,
+                    _ => self.obey(orders.drain(..)).await,
+                },
+                () = lookout.due() => {
+                    if let Err(error) = self.reconcile().await {
+                        warn!(error = chain(&error), "the rules could not be looked after");
+                    }
+                }
+            }
         }
-        if self.stays {
-            pending::<()>().await;
+        let Kernel { lock, backend, settings, .. } = self.kernel;
+        // Settings go before the rules that guard them, and the name last.
+        drop(settings);
+        if let Err(error) = backend.close(self.ledger.rules()).await {
+            warn!(error = chain(&error), "the rules could not be withdrawn");
         }
-        self.backend.close().await;
+        drop(lock);
     }
 
     async fn obey(&mut self, orders: impl Iterator<Item = Order>) {
@@ -92,53 +102,40 @@ impl Task {
                 }
                 Order::Release { entry, reply } => waiting.push(Waiting::Release { entry, reply }),
                 Order::Stay => self.stays = true,
-                Order::Attach { network, reply } => {
+                other => {
                     self.settle(&mut waiting).await;
-                    self.attach(network, reply).await;
-                }
-                Order::Detach { bridge, reply } => {
-                    self.settle(&mut waiting).await;
-                    self.detach(bridge, reply).await;
+                    self.obey_alone(other).await;
                 }
             }
         }
         self.settle(&mut waiting).await;
     }
 
-    /// Has everything that waits done in one transaction. Where that fails, each alone: one that cannot be done must
-    /// not stand in the way of the others.
-    async fn settle(&mut self, waiting: &mut Vec<Waiting>) {
-        let all = mem::take(waiting);
-        if all.is_empty() {
-            return;
-        }
-        let done = self.change(edit_of(&all)).await;
-        if done.is_ok() || all.len() == 1 {
-            let mut done = Some(done);
-            for one in all {
-                self.finish(one, done.take().unwrap_or(Ok(())));
+    /// Does what is not a matter of bindings.
+    async fn obey_alone(&mut self, order: Order) {
+        match order {
+            Order::Attach { network, reply } => self.attach(network, reply).await,
+            Order::Detach { bridge, reply } => self.detach(bridge, reply).await,
+            Order::Reconcile { reply } => {
+                // Nobody may be waiting any more; it is done all the same.
+                let _ = reply.send(self.reconcile().await);
             }
-        } else {
-            for one in all {
-                let done = self.change(edit_of(slice::from_ref(&one))).await;
-                self.finish(one, done);
-            }
+            Order::Publish { .. } | Order::Release { .. } | Order::Stay => {}
         }
-        self.detach_leaving().await;
     }
 
     /// Makes an edit true in the kernel, then in the books.
-    async fn change(&mut self, edit: Edit) -> Result<(), Error> {
+    pub(super) async fn change(&mut self, edit: Edit) -> Result<(), Error> {
         let prepared = self.ledger.prepare(edit)?;
         if !prepared.transaction().is_empty() {
-            self.backend.apply(prepared.transaction().clone()).await?;
+            self.kernel.backend.apply(&self.ledger, &prepared).await?;
         }
         let udp = self.udp_bindings(prepared.edit());
         self.ledger.commit(prepared);
         if !udp.is_empty() {
             // Flows keep the way that their first packet took, whatever the rules are now.
-            if let Err(error) = self.conntrack.forget(&udp).await {
-                warn!(%error, "UDP flows may go where they went before");
+            if let Err(error) = self.kernel.conntrack.forget(&udp).await {
+                warn!(error = chain(&error), "UDP flows may go where they went before");
             }
         }
         Ok(())
@@ -151,96 +148,40 @@ impl Task {
         bindings.filter(|binding| binding.protocol() == Protocol::Udp).cloned().collect()
     }
 
-    fn finish(&mut self, one: Waiting, done: Result<(), Error>) {
-        match one {
-            Waiting::Publish { entry, bindings, reservation, reply } => {
-                let lease = done.map(|()| {
-                    self.reservations.extend(reservation.map(|reservation| (entry, reservation)));
-                    debug!(?entry, bindings = bindings.len(), "published");
-                    self.lease(entry, bindings)
-                });
-                // Where nobody waits any more the lease comes back, and its drop withdraws it.
-                let _ = reply.send(lease.and_then(|lease| lease.ok_or_else(ended)));
-            }
-            Waiting::Release { entry, reply } => {
-                if done.is_ok() {
-                    self.reservations.remove(&entry);
-                    debug!(?entry, "released");
-                }
-                answer(reply, done);
-            }
+    /// Puts right what somebody else has changed.
+    async fn reconcile(&self) -> Result<Vec<Difference>, Error> {
+        if self.ledger.rules().is_empty() {
+            return Ok(Vec::new());
         }
-    }
-
-    fn lease(&self, entry: Entry, bindings: Vec<Binding>) -> Option<Lease> {
-        let orders = self.orders.upgrade()?;
-        Some(Lease::new(bindings, Held::new(entry, orders)))
-    }
-
-    async fn attach(&mut self, network: Network, reply: Reply<NetworkLease>) {
-        let bridge = network.bridge();
-        let attached = self.change(Edit { attach: vec![network], ..Edit::default() }).await;
-        self.tell_networks();
-        let lease = attached
-            .and_then(|()| Ok(NetworkLease::new(bridge, self.orders.upgrade().ok_or_else(ended)?)));
-        let _ = reply.send(lease);
-    }
-
-    async fn detach(&mut self, bridge: Interface, reply: Option<Reply<()>>) {
-        let busy = self.ledger.is_populated(bridge);
-        let done = if busy {
-            self.leaving.push(bridge);
-            let message = format!("a container of {bridge} is still published");
-            Err(Error::new(ErrorKind::Busy, message))
-        } else {
-            self.change(Edit { detach: vec![bridge], ..Edit::default() }).await
-        };
-        self.tell_networks();
-        match reply {
-            None if busy => {}
-            reply => answer(reply, done),
+        let differences = self.kernel.backend.reconcile(self.ledger.rules()).await?;
+        for difference in &differences {
+            warn!(%difference, "somebody changed the rules; they are put right");
         }
+        Ok(differences)
     }
-
-    async fn detach_leaving(&mut self) {
-        let (stay, go): (Vec<_>, Vec<_>) =
-            self.leaving.drain(..).partition(|bridge| self.ledger.is_populated(*bridge));
-        self.leaving = stay;
-        for bridge in go {
-            self.detach(bridge, None).await;
-        }
-    }
-
-    fn tell_networks(&self) {
-        self.networks.send_replace(self.ledger.networks().to_vec());
-    }
-}
-
-fn edit_of(waiting: &[Waiting]) -> Edit {
-    let mut edit = Edit::default();
-    for one in waiting {
-        match one {
-            Waiting::Publish { entry, bindings, .. } => {
-                edit.publish.push((*entry, bindings.clone()))
-            }
-            Waiting::Release { entry, .. } => edit.release.push(*entry),
-        }
-    }
-    edit
 }
 
 /// An error that nobody waits for is logged.
-fn answer(reply: Option<Reply<()>>, done: Result<(), Error>) {
-    match reply {
-        Some(reply) => drop(reply.send(done)),
-        None => {
-            if let Err(error) = done {
-                warn!(%error, "rules could not be withdrawn");
-            }
-        }
+pub(super) fn answer(reply: Option<Reply<()>>, done: Result<(), Error>) {
+    match (reply, done) {
+        // Whoever asked may have gone meanwhile.
+        (Some(reply), done) => drop(reply.send(done)),
+        (None, Err(error)) => warn!(error = chain(&error), "rules could not be withdrawn"),
+        (None, Ok(())) => {}
     }
 }
 
-fn ended() -> Error {
+pub(super) fn ended() -> Error {
     Error::new(ErrorKind::Closed, "the mapper has ended")
+}
+
+/// An error and its causes on one line.
+fn chain(error: &(dyn error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
 }

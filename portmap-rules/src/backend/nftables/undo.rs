@@ -14,8 +14,9 @@ pub(super) fn undo(transaction: &Transaction, batch: &Batch, done: usize) -> Opt
         let origin = batch.origin(number)?;
         changes.push(match transaction.changes().get(origin.change)? {
             Change::AddTable(table) => Change::DeleteTable(table.clone()),
-            Change::AddSet { table, name, .. } => {
-                Change::DeleteSet { table: table.clone(), name: name.clone() }
+            Change::AddSet { table, name, set } => {
+                let (table, name, set) = (table.clone(), name.clone(), set.clone());
+                Change::DeleteSet { table, name, set }
             }
             Change::AddChain { table, name, chain } => Change::DeleteChain {
                 table: table.clone(),

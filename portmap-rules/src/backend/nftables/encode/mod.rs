@@ -85,7 +85,7 @@ impl Encoder<'_> {
                     set::add(writer, table, name, set);
                 });
             }
-            Change::DeleteSet { table, name } => {
+            Change::DeleteSet { table, name, .. } => {
                 self.batch.push(msg::DELSET, 0, family(table), whole(), |writer| {
                     set::refer(writer, table, name);
                 });

@@ -1,0 +1,67 @@
+//! Networks that come and go.
+
+use std::mem;
+
+use portmap_core::{Error, ErrorKind};
+
+use super::{
+    NetworkLease,
+    order::Reply,
+    task::{Task, answer, ended},
+};
+use crate::{Edit, Interface, Network};
+
+impl Task {
+    pub(super) async fn attach(&mut self, network: Network, reply: Reply<NetworkLease>) {
+        let bridge = network.bridge();
+        let attached = self.try_attach(network).await;
+        self.tell_networks();
+        let lease = attached.and_then(|()| {
+            let orders = self.orders.upgrade().ok_or_else(ended)?;
+            Ok(NetworkLease::new(bridge, orders))
+        });
+        // Where nobody waits any more the lease comes back, and its drop detaches the network.
+        let _ = reply.send(lease);
+    }
+
+    async fn try_attach(&mut self, network: Network) -> Result<(), Error> {
+        let bridge = network.bridge();
+        self.change(Edit { attach: vec![network.clone()], ..Edit::default() }).await?;
+        // Only now: a setting that lets packets to 127.0.0.1 pass has its guard in force.
+        let set = self.kernel.settings.attach(&network, self.ledger.policy());
+        if set.is_err() {
+            self.withdraw(bridge).await?;
+        }
+        set
+    }
+
+    pub(super) async fn detach(&mut self, bridge: Interface, reply: Option<Reply<()>>) {
+        if self.ledger.is_populated(bridge) {
+            self.leaving.push(bridge);
+            let message = format!("a container of {bridge} is still published");
+            if let Some(reply) = reply {
+                answer(Some(reply), Err(Error::new(ErrorKind::Busy, message)));
+            }
+            return;
+        }
+        let done = self.withdraw(bridge).await;
+        self.tell_networks();
+        answer(reply, done);
+    }
+
+    /// Detaches networks whose last container has gone after they had.
+    pub(super) async fn detach_leaving(&mut self) {
+        for bridge in mem::take(&mut self.leaving) {
+            self.detach(bridge, None).await;
+        }
+    }
+
+    async fn withdraw(&mut self, bridge: Interface) -> Result<(), Error> {
+        self.kernel.settings.detach(bridge);
+        self.change(Edit { detach: vec![bridge], ..Edit::default() }).await
+    }
+
+    fn tell_networks(&self) {
+        self.networks.send_replace(self.ledger.networks().to_vec());
+    }
+}

@@ -1,0 +1,62 @@
+//! The host's settings that rules need, where the mapper may change them.
+
+use std::collections::HashMap;
+
+use portmap_core::Error;
+
+use crate::{Family, Hairpin, Interface, Network, Policy, Sysctl, SysctlGuard};
+
+/// Who sees to the settings that rules need: forwarding, `route_localnet` on bridges, `br_netfilter`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HostSettings {
+    /// Somebody else: a host's settings are its administrator's.
+    #[default]
+    Untouched,
+    /// The mapper: it switches on what is off and needed, and puts it back in the end.
+    Managed,
+}
+
+/// Settings that are kept on.
+#[derive(Debug)]
+pub(super) struct Settings {
+    choice: HostSettings,
+    guards: HashMap<Sysctl, SysctlGuard>,
+}
+
+impl Settings {
+    pub(super) fn new(choice: HostSettings) -> Self {
+        Self { choice, guards: HashMap::new() }
+    }
+
+    /// Switches on what a network needs; its rules, guards among them, are in force.
+    pub(super) fn attach(&mut self, network: &Network, policy: &Policy) -> Result<(), Error> {
+        if self.choice == HostSettings::Untouched || network.is_internal() {
+            return Ok(());
+        }
+        for key in needed(network, policy) {
+            if !self.guards.contains_key(&key) {
+                self.guards.insert(key, SysctlGuard::enable(key)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts back what was a network's alone. What is the host's as a whole stays on until the mapper ends.
+    pub(super) fn detach(&mut self, bridge: Interface) {
+        self.guards.remove(&Sysctl::RouteLocalnet(bridge));
+    }
+}
+
+fn needed(network: &Network, policy: &Policy) -> Vec<Sysctl> {
+    let mut keys = Vec::new();
+    for family in network.subnets().map(|subnet| Family::of(subnet.gateway())) {
+        keys.push(Sysctl::Forward(family));
+        if policy.hairpin == Hairpin::Bridge {
+            keys.push(Sysctl::BridgeNetfilter(family));
+        }
+    }
+    if policy.routes_localnet(network) {
+        keys.push(Sysctl::RouteLocalnet(network.bridge()));
+    }
+    keys
+}
