@@ -37,7 +37,7 @@ impl Origin {
     pub(super) fn object(&self, change: &Change, offset: Option<usize>) -> Object {
         match change {
             Change::AddTable(table) | Change::DeleteTable(table) => Object::Table(table.clone()),
-            Change::AddSet { table, name, .. } | Change::DeleteSet { table, name } => {
+            Change::AddSet { table, name, .. } | Change::DeleteSet { table, name, .. } => {
                 Object::Set { table: table.clone(), name: name.clone() }
             }
             Change::AddChain { table, name, .. } | Change::DeleteChain { table, name, .. } => {

@@ -36,7 +36,7 @@ impl Registry {
                 let sets = self.0.entry(table.clone()).or_default();
                 sets.insert(name.clone(), Shape::of(set));
             }
-            Change::DeleteSet { table, name } => {
+            Change::DeleteSet { table, name, .. } => {
                 if let Some(sets) = self.0.get_mut(table) {
                     sets.remove(name);
                 }

@@ -14,8 +14,8 @@ pub(super) fn undo(transaction: &Transaction, batch: &Batch, done: usize) -> Opt
         let origin = batch.origin(number)?;
         changes.push(match transaction.changes().get(origin.change)? {
             Change::AddTable(table) => Change::DeleteTable(table.clone()),
-            Change::AddSet { table, name, .. } => {
-                Change::DeleteSet { table: table.clone(), name: name.clone() }
+            Change::AddSet { table, name, set } => {
+                Change::DeleteSet { table: table.clone(), name: name.clone(), set: set.clone() }
             }
             Change::AddChain { table, name, chain } => Change::DeleteChain {
                 table: table.clone(),
