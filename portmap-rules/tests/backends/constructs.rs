@@ -1,5 +1,7 @@
 //! Every construct of the vocabulary, loaded and read back.
 
+use std::{fmt, str::FromStr};
+
 use portmap_core::Protocol;
 use portmap_rules::{
     Base, Chain, ChainKind, ChainPolicy, Change, Connection, Data, DataType, Element, Family,
@@ -29,6 +31,10 @@ async fn loaded() -> TestResult {
     nftables.close().await;
     assert_eq!(tool::nft_list()?, "");
     Ok(())
+}
+
+fn parse<T: FromStr<Err: fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("it is written as it should be")
 }
 
 fn table() -> TableId {
@@ -66,8 +72,8 @@ fn rule(matches: impl IntoIterator<Item = Match>, target: Target) -> Rule {
 }
 
 fn filter() -> Vec<Rule> {
-    let net = |text: &str| text.parse().unwrap();
-    let name = |text: &str| text.parse().unwrap();
+    let net = |text: &str| parse(text);
+    let name = |text: &str| parse(text);
     let accept = |what| rule([Match::is(what)], Target::Accept);
     let unless = |what| rule([Match::not(what)], Target::Drop);
     vec![
@@ -83,10 +89,10 @@ fn filter() -> Vec<Rule> {
         accept(What::Protocol(L4::Icmp)),
         accept(What::Protocol(L4::Icmpv6)),
         unless(What::Protocol(L4::Transport(Protocol::Sctp))),
-        accept(What::DestinationPorts(Protocol::Tcp, "80".parse().unwrap())),
-        unless(What::DestinationPorts(Protocol::Udp, "53".parse().unwrap())),
-        accept(What::DestinationPorts(Protocol::Sctp, "8000-8010".parse().unwrap())),
-        unless(What::DestinationPorts(Protocol::Tcp, "8000-8010".parse().unwrap())),
+        accept(What::DestinationPorts(Protocol::Tcp, parse("80"))),
+        unless(What::DestinationPorts(Protocol::Udp, parse("53"))),
+        accept(What::DestinationPorts(Protocol::Sctp, parse("8000-8010"))),
+        unless(What::DestinationPorts(Protocol::Tcp, parse("8000-8010"))),
         accept(What::SourceIsLocal),
         unless(What::DestinationIsLocal),
         accept(What::Connection(Connection::Established)),
@@ -102,7 +108,7 @@ fn filter() -> Vec<Rule> {
             [
                 Match::is(What::Source(net("192.0.2.2/32"))),
                 Match::is(What::Destination(net("192.0.2.2/32"))),
-                Match::is(What::DestinationPorts(Protocol::Tcp, "80".parse().unwrap())),
+                Match::is(What::DestinationPorts(Protocol::Tcp, parse("80"))),
             ],
             Target::Jump("called".into()),
         ),
@@ -110,15 +116,15 @@ fn filter() -> Vec<Rule> {
 }
 
 fn nat() -> Vec<Rule> {
-    let tcp = || Match::is(What::DestinationPorts(Protocol::Tcp, "80".parse().unwrap()));
-    let dnat = |to: &str, ports| Target::Dnat { to: to.parse().unwrap(), ports };
+    let tcp = || Match::is(What::DestinationPorts(Protocol::Tcp, parse("80")));
+    let dnat = |to: &str, ports| Target::Dnat { to: parse(to), ports };
     let map = |family, key, map: &'static str| {
         rule(
             [Match::is(What::DestinationIsLocal)],
             Target::DnatMap { family, key, map: map.into() },
         )
     };
-    let port = "8080".parse().unwrap();
+    let port = parse("8080");
     vec![
         rule([Match::is(What::Family(Family::Ipv4)), tcp()], dnat("192.0.2.2", NatPorts::To(port))),
         rule([Match::is(What::Family(Family::Ipv4))], dnat("192.0.2.2", NatPorts::Keep)),
@@ -155,14 +161,13 @@ fn within() -> Key {
 }
 
 fn sets() -> Vec<(&'static str, Set, Vec<Element>)> {
-    let name = |text: &str| Value::Interface(text.parse().unwrap());
-    let net = |text: &str| Value::Net(text.parse().unwrap());
-    let ports = |text: &str| Value::Ports(text.parse().unwrap());
+    let name = |text: &str| Value::Interface(parse(text));
+    let net = |text: &str| Value::Net(parse(text));
+    let ports = |text: &str| Value::Ports(parse(text));
     let tcp = || Value::Protocol(Protocol::Tcp);
     let udp = || Value::Protocol(Protocol::Udp);
-    let to = |addr: &str| Some(Data::Addr(addr.parse().unwrap()));
-    let at =
-        |addr: &str, port: &str| Some(Data::AddrPort(addr.parse().unwrap(), port.parse().unwrap()));
+    let to = |addr: &str| Some(Data::Addr(parse(addr)));
+    let at = |addr: &str, port: &str| Some(Data::AddrPort(parse(addr), parse(port)));
     let says = |verdict| Some(Data::Verdict(verdict));
     vec![
         (

@@ -63,7 +63,7 @@ async fn forgotten() -> TestResult {
             send(sender)?;
         }
         assert_eq!(flows()?, except(&[]), "before {gone}");
-        conntrack.forget(&[gone.clone()]).await?;
+        conntrack.forget(std::slice::from_ref(&gone)).await?;
         assert_eq!(flows()?, left, "after {gone}");
         tool::sh("conntrack -F 2>/dev/null")?;
     }

@@ -73,7 +73,8 @@ async fn left_alone() -> TestResult {
 }
 
 async fn missing() -> TestResult {
-    let error = SysctlGuard::enable(Sysctl::RouteLocalnet("none.1".parse()?)).unwrap_err();
+    let error =
+        SysctlGuard::enable(Sysctl::RouteLocalnet("none.1".parse()?)).expect_err("it is refused");
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_eq!(error.to_string(), "there is no net.ipv4.conf.none/1.route_localnet");
     Ok(())
@@ -82,7 +83,7 @@ async fn missing() -> TestResult {
 async fn one_owner() -> TestResult {
     let prefix: Prefix = "PORTMAP".parse()?;
     let lock = OwnerLock::acquire(&prefix)?;
-    let busy = OwnerLock::acquire(&"portmap".parse()?).unwrap_err();
+    let busy = OwnerLock::acquire(&"portmap".parse()?).expect_err("it is refused");
     assert_eq!(busy.kind(), ErrorKind::Busy);
     let other = OwnerLock::acquire(&"OTHER".parse()?)?;
     let same = prefix.clone();

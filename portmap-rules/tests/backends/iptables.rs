@@ -195,14 +195,14 @@ async fn thousand(iptables: Iptables, _: Host) -> TestResult {
     iptables.replace(nothing(), Arc::clone(&base)).await?;
     let start = Instant::now();
     iptables.replace(Arc::clone(&base), Arc::clone(&all)).await?;
-    println!("1,000 mappings, {}: {:?}", iptables.variant(), start.elapsed());
+    eprintln!("1,000 mappings, {}: {:?}", iptables.variant(), start.elapsed());
     assert_eq!(iptables.compare(Arc::clone(&all)).await?, []);
     iptables.replace(all, base).await?;
     Ok(())
 }
 
 async fn refused() -> TestResult {
-    let missing = IptablesTools::within("/nonexistent".as_ref()).unwrap_err();
+    let missing = IptablesTools::within("/nonexistent".as_ref()).expect_err("it is refused");
     assert_eq!(missing.kind(), ErrorKind::Unsupported);
     assert_eq!(missing.to_string(), "/nonexistent/iptables-restore could not be run");
 
@@ -219,7 +219,7 @@ async fn refused() -> TestResult {
         }
     }
     let iptables = Iptables::open(IptablesTools::within(&directory)?)?;
-    let error = iptables.replace(nothing(), rules(&bindings()?)?).await.unwrap_err();
+    let error = iptables.replace(nothing(), rules(&bindings()?)?).await.expect_err("it is refused");
     fs::remove_dir_all(&directory)?;
     let IptablesError::Refused { line, said, code, .. } = &error else { panic!("{error:?}") };
     assert_eq!((said.as_str(), *code), ("unknown option", Some(2)));

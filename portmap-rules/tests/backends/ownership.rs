@@ -94,7 +94,7 @@ pub(crate) fn child() -> TestResult {
 async fn not_taken() -> TestResult {
     tool::sh("nft add table inet portmap")?;
     for owner in [TableOwner::Socket, TableOwner::Nobody] {
-        let error = Nftables::open(owner)?.apply(base()?).await.unwrap_err();
+        let error = Nftables::open(owner)?.apply(base()?).await.expect_err("it is refused");
         assert_eq!(error.kind(), portmap_core::ErrorKind::Busy, "{error:?}");
         assert_eq!(error.to_string(), "the kernel would not add table inet portmap");
     }
@@ -102,7 +102,8 @@ async fn not_taken() -> TestResult {
 
     let first = Nftables::open(TableOwner::Socket)?;
     first.apply(base()?).await?;
-    let error = Nftables::open(TableOwner::Socket)?.apply(base()?).await.unwrap_err();
+    let error =
+        Nftables::open(TableOwner::Socket)?.apply(base()?).await.expect_err("it is refused");
     assert_eq!(error.kind(), portmap_core::ErrorKind::Busy, "{error:?}");
     Ok(())
 }

@@ -25,7 +25,7 @@ fn ports() -> Set {
 }
 
 fn port(number: u16) -> Element {
-    let port: portmap_core::Port = number.try_into().unwrap();
+    let port: portmap_core::Port = number.try_into().expect("it is not 0");
     let to = Data::AddrPort([192, 0, 2, 2].into(), port);
     (vec![Value::Ports(port.into())], Some(to))
 }
@@ -85,7 +85,7 @@ async fn named() -> TestResult {
             "add chain chain in table inet portmap",
         ),
         (
-            vec![Change::DeleteSet { table: table(), name: "none".into() }],
+            vec![Change::DeleteSet { table: table(), name: "none".into(), set: ports() }],
             Object::Set { table: table(), name: "none".into() },
             "delete set none in table inet portmap",
         ),
@@ -94,7 +94,7 @@ async fn named() -> TestResult {
         let error = nftables.apply(changes.into()).await.expect_err(text);
         assert_eq!(error.to_string(), format!("the kernel would not {text}"), "{error:?}");
         let NftablesError::Refused { object, .. } = error else { panic!("{error:?}") };
-        assert_eq!(object, expected);
+        assert_eq!(*object, expected);
         assert_eq!(tool::nft_list()?, before, "after {text}");
     }
     nftables.apply(vec![delete_elements(vec![port(1), port(2)])].into()).await?;
@@ -111,11 +111,9 @@ async fn taken_back() -> TestResult {
     let changes = || vec![delete_elements(vec![port(1)]), add_elements(Vec::clone(&many))];
     let mut failing = changes();
     failing.push(call("nowhere"));
-    let error = nftables.apply(failing.into()).await.unwrap_err();
-    assert!(
-        matches!(error, NftablesError::Refused { object: Object::Rule { .. }, .. }),
-        "{error:?}"
-    );
+    let error = nftables.apply(failing.into()).await.expect_err("it is refused");
+    let NftablesError::Refused { object, .. } = error else { panic!("{error:?}") };
+    assert!(matches!(*object, Object::Rule { .. }), "{object}");
     assert_eq!(tool::nft_list()?, before);
     nftables.apply(changes().into()).await?;
     Ok(())

@@ -55,7 +55,7 @@ async fn ten_thousand() -> TestResult {
         nftables.close().await;
         publish.sort_unstable();
         release.sort_unstable();
-        println!("{name}: publish {:?}, release {:?} (medians of 5)", publish[2], release[2]);
+        eprintln!("{name}: publish {:?}, release {:?} (medians of 5)", publish[2], release[2]);
         medians.push((name, publish[2].max(release[2]), limit));
     }
     for (name, median, limit) in medians {

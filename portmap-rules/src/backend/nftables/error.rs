@@ -18,7 +18,7 @@ pub enum NftablesError {
         /// Whether it was to go, rather than to come.
         deleting: bool,
         /// What it refused: the first thing, where it refused several.
-        object: Object,
+        object: Box<Object>,
         /// The kernel's own words, where it has some.
         hint: Option<String>,
         /// Why.
@@ -27,7 +27,7 @@ pub enum NftablesError {
     /// The rules hold something that nftables cannot express, or that refers to nothing.
     Inexpressible {
         /// What holds it.
-        object: Object,
+        object: Box<Object>,
         /// What it is.
         what: &'static str,
     },
@@ -48,11 +48,11 @@ impl NftablesError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Open(source) | Self::Transport(source) => of_errno(source),
-            Self::Refused { object: Object::Table(_), source, .. }
-                if matches!(source.kind(), io::ErrorKind::AlreadyExists)
-                    || errno(source) == Some(Errno::EPERM) =>
+            // It was there before, or another socket owns it.
+            Self::Refused { object, source, .. }
+                if matches!(**object, Object::Table(_))
+                    && matches!(errno(source), Some(Errno::EEXIST | Errno::EPERM)) =>
             {
-                // Another socket owns it, or it was there before.
                 ErrorKind::Busy
             }
             Self::Refused { source, .. } => of_errno(source),

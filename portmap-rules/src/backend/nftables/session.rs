@@ -33,10 +33,8 @@ impl Session {
 
     pub(super) fn apply(&mut self, transaction: &Transaction) -> Result<(), NftablesError> {
         let applied = self.attempt(transaction);
-        let Err(NftablesError::Refused { object: Object::Table(table), source, .. }) = &applied
-        else {
-            return applied;
-        };
+        let Err(NftablesError::Refused { object, source, .. }) = &applied else { return applied };
+        let Object::Table(table) = &**object else { return applied };
         if self.owner == TableOwner::Nobody || self.unowned || !lacks_owners(source) {
             return applied;
         }
@@ -136,7 +134,7 @@ fn refused(ack: Ack, batch: &Batch, transaction: &Transaction) -> NftablesError 
         Some((origin, change)) => (origin.deletes(change), origin.object(change, ack.offset)),
         None => (false, Object::Transaction),
     };
-    NftablesError::Refused { deleting, object, hint: ack.hint, source }
+    NftablesError::Refused { deleting, object: Box::new(object), hint: ack.hint, source }
 }
 
 #[cfg(all(test, feature = "netns"))]
@@ -164,7 +162,7 @@ mod tests {
                 // It fails in the last part: nothing may be left of the others.
                 let error = session.apply(&changes(&ports(1..=20_000), "nowhere")).unwrap_err();
                 let NftablesError::Refused { object, .. } = error else { panic!("{error:?}") };
-                assert!(matches!(object, Object::Rule { place: 0, .. }), "{object}");
+                assert!(matches!(*object, Object::Rule { place: 0, .. }), "{object}");
             }
             session.apply(&changes(&ports(1..=20_000), "called")).unwrap();
         };
@@ -176,7 +174,7 @@ mod tests {
     }
 
     fn ports(numbers: std::ops::RangeInclusive<u16>) -> Vec<Port> {
-        numbers.map(|number| Port::try_from(number).unwrap()).collect()
+        numbers.map(|number| Port::try_from(number).expect("it is not 0")).collect()
     }
 
     fn changes(ports: &[Port], calls: &'static str) -> Transaction {

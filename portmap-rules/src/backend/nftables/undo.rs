@@ -15,8 +15,7 @@ pub(super) fn undo(transaction: &Transaction, batch: &Batch, done: usize) -> Opt
         changes.push(match transaction.changes().get(origin.change)? {
             Change::AddTable(table) => Change::DeleteTable(table.clone()),
             Change::AddSet { table, name, set } => {
-                let (table, name, set) = (table.clone(), name.clone(), set.clone());
-                Change::DeleteSet { table, name, set }
+                Change::DeleteSet { table: table.clone(), name: name.clone(), set: set.clone() }
             }
             Change::AddChain { table, name, chain } => Change::DeleteChain {
                 table: table.clone(),

@@ -105,13 +105,13 @@ impl Encoder<'_> {
                     rule::append(&mut self.batch, (place, number), (table, chain), rule, registry)
                         .map_err(|what| {
                             let (table, chain) = (table.clone(), chain.clone());
-                            let object = Object::Rule { table, chain, place: number };
+                            let object = Box::new(Object::Rule { table, chain, place: number });
                             NftablesError::Inexpressible { object, what }
                         })?;
                 }
             }
             Change::DeleteRule { .. } | Change::InsertRule { .. } => {
-                let object = whole().object(change, None);
+                let object = Box::new(whole().object(change, None));
                 return Err(NftablesError::Inexpressible { object, what: "shared chains" });
             }
         }
@@ -146,7 +146,7 @@ impl Encoder<'_> {
         set: &Name,
     ) -> Result<Shape, NftablesError> {
         self.registry.find(table, set).ok_or_else(|| NftablesError::Inexpressible {
-            object: Origin::whole(place).object(change, None),
+            object: Box::new(Origin::whole(place).object(change, None)),
             what: "set of that name",
         })
     }
