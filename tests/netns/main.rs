@@ -2,6 +2,7 @@
 
 mod faults;
 mod limits;
+mod nat_paths;
 mod paths;
 mod publish;
 mod rules;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     paths::tests(&mut suite);
     publish::tests(&mut suite);
     rules::tests(&mut suite);
+    nat_paths::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);
     suite.run()

@@ -2,21 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use portmap::{
-    BoxError, ErrorKind, Lease, PortMapper, RulesMapper,
-    rules::{Network, NetworkLease, Policy},
-};
-use portmap_testkit::{Bridge, CallError, Lab, Need, Node, Suite, Webapp};
+use portmap::{BoxError, PortMapper, RulesMapper, rules::Policy};
+use portmap_testkit::{CallError, Lab, Need, Suite, Webapp};
 
-use crate::support::{dual, request};
+use crate::support::{dual, network_of, request};
 
 pub(crate) fn tests(suite: &mut Suite) {
     suite.test("an_outside_client_is_seen_as_itself", &[Need::Netns], outside);
-}
-
-fn network_of(bridge: &Bridge) -> Result<Network, BoxError> {
-    let six = bridge.subnet6().map(|net| format!(",{net}")).unwrap_or_default();
-    Ok(format!("{}={}{six}", bridge.name(), bridge.subnet4()).parse()?)
 }
 
 async fn outside() -> Result<(), BoxError> {
@@ -31,7 +23,7 @@ async fn outside() -> Result<(), BoxError> {
     let request = request(dual(&web), &["8080:80", "8080:80/udp"])?;
     let (mapper, attached, lease) = host
         .run(async move {
-            let mapper = RulesMapper::open(Policy::default()).await?;
+            let mapper = RulesMapper::open(Policy::default())?;
             let attached = mapper.attach(network).await?;
             let lease = mapper.publish(request).await?;
             Ok::<_, portmap::Error>((mapper, attached, lease))

@@ -2,8 +2,10 @@
 
 use std::{env, path::PathBuf};
 
-use portmap::{BoxError, Endpoint, Lease, Mapping, PortMapper, PortSpec, ProxyMapper, Publish};
-use portmap_testkit::{Container, Node};
+use portmap::{
+    BoxError, Endpoint, Lease, Mapping, PortMapper, PortSpec, ProxyMapper, Publish, rules::Network,
+};
+use portmap_testkit::{Bridge, Container, Node};
 
 /// Publishes container ports on a node, by the proxy.
 pub(crate) async fn publish(host: &Node, to: Endpoint, specs: &[&str]) -> Result<Lease, BoxError> {
@@ -20,6 +22,12 @@ pub(crate) fn request(to: Endpoint, specs: &[&str]) -> Result<Publish, BoxError>
 
 pub(crate) fn dual(container: &Container) -> Endpoint {
     Endpoint::dual(container.addr4(), container.addr6())
+}
+
+/// A lab's bridge as the rules know it.
+pub(crate) fn network_of(bridge: &Bridge) -> Result<Network, BoxError> {
+    let six = bridge.subnet6().map(|net| format!(",{net}")).unwrap_or_default();
+    Ok(format!("{}={}{six}", bridge.name(), bridge.subnet4()).parse()?)
 }
 
 /// The `publish` tool, which cargo builds beside the tests.

@@ -4,12 +4,12 @@ mod attach;
 mod backend;
 mod error;
 mod hold;
+mod lookout;
 mod order;
 mod plan;
 mod settings;
 mod settle;
 mod task;
-mod lookout;
 
 use portmap_core::{Error, ErrorKind, Lease, PortMapper, Publish};
 use tokio::sync::{mpsc, oneshot, watch};

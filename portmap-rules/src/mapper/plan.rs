@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use portmap_core::{Binding, Error, ErrorKind, HostAddr, Mapping, Publish, Reservation};
+use portmap_core::{
+    Binding, Error, ErrorKind, HostAddr, Mapping, Protocol, Publish, Reservation, Reserved,
+};
+use tracing::debug;
 
-use crate::{Loopback, Network, Policy};
+use crate::{Interface, Loopback, Network, Policy};
 
 /// A request as far as NAT can serve it.
 pub(super) enum Plan {

@@ -1,6 +1,6 @@
 //! The host's settings that rules need, where the mapper may change them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 
 use portmap_core::Error;
 
@@ -34,8 +34,8 @@ impl Settings {
             return Ok(());
         }
         for key in needed(network, policy) {
-            if !self.guards.contains_key(&key) {
-                self.guards.insert(key, SysctlGuard::enable(key)?);
+            if let hash_map::Entry::Vacant(place) = self.guards.entry(key) {
+                place.insert(SysctlGuard::enable(key)?);
             }
         }
         Ok(())
