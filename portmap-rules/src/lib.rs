@@ -1,9 +1,12 @@
-//! Publishing container ports by NAT in the kernel: the rules, without a kernel.
+//! Publishing container ports by NAT in the kernel: the rules as data, and what puts them in force.
 //!
 //! [`compile`] makes a [`Ruleset`] of networks, bindings and a policy, in nftables' or in iptables' shape;
 //! [`Ruleset::diff`] finds the way from one ruleset to another; `Display` prints what the tools would list; [`trace`]
-//! tells what would become of a packet. All of it is data in, data out: nothing here reads or changes a host. What each
-//! rule is for, `docs/rules.md` tells.
+//! tells what would become of a packet. All of that is data in, data out, and neither reads nor changes a host. What
+//! each rule is for, `docs/rules.md` tells.
+//!
+//! [`Nftables`] and [`Iptables`] put rules in force, [`Conntrack`] makes flows follow them, [`SysctlGuard`] and
+//! [`OwnerLock`] see to the rest; [`DriftWatch`] tells when somebody else changes something.
 //!
 //! ```
 //! use portmap_core::{Binding, HostAddr, Protocol};

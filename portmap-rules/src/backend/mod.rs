@@ -1,5 +1,7 @@
 //! What touches the kernel: everything else in this crate is data.
 
+mod authors;
+mod drift;
 mod iptables;
 pub(crate) mod netlink;
 mod nftables;
@@ -7,10 +9,11 @@ mod owner;
 mod sysctl;
 mod worker;
 
+pub use drift::{Drift, DriftWatch};
 pub use iptables::{
     Difference, DifferenceKind, Iptables, IptablesError, IptablesTools, IptablesVariant,
 };
-pub use nftables::{Drift, DriftWatch, Nftables, NftablesError, Object, TableOwner};
+pub use nftables::{Nftables, NftablesError, Object, TableOwner};
 pub use owner::{OwnerError, OwnerLock};
 pub use sysctl::{Sysctl, SysctlError, SysctlGuard};
 pub(crate) use worker::Worker;

@@ -15,10 +15,13 @@ use crate::{
 pub(crate) fn add(suite: &mut Suite) {
     let needs = &[Need::Tool("conntrack"), Need::Tool("nsenter")];
     suite.test("a_bindings_udp_flows_are_forgotten_and_no_others", needs, forgotten);
+    suite.test("every_map_leads_to_its_address_and_port", needs, translated);
     suite.test("a_sender_that_never_stops_follows_the_rules", needs, followed);
 }
 
 const TO: &str = "192.0.2.2";
+
+const LIST: &str = "for f in ipv4 ipv6; do conntrack -L -p udp -f $f 2>/dev/null; done";
 
 /// Where the flows go: two addresses of the host and one behind it, two ports; and within the host.
 const FLOWS: [&str; 6] = [
@@ -70,6 +73,45 @@ async fn forgotten() -> TestResult {
     Ok(())
 }
 
+/// Each shape of a map: with and without an address, for one port and for a range, in both families.
+async fn translated() -> TestResult {
+    let client = host()?;
+    let nftables = Nftables::open(TableOwner::Socket)?;
+    let both = "192.0.2.2,fd00::2";
+    let udp = |host, first, to, ports| binding(Protocol::Udp, host, first, to, ports);
+    let in_force = vec![
+        udp("*", "5353", both, "53")?,
+        udp("*", "7000", both, "7000-7999")?,
+        udp("198.51.100.1", "6000", TO, "60")?,
+        udp("2001:db8::1", "6000", "fd00::2", "60")?,
+        udp("198.51.100.9", "8000", TO, "8000-8099")?,
+        udp("198.51.100.9", "9000", TO, "9100-9199")?,
+        udp("2001:db8::1", "8000", "fd00::2", "8000-8099")?,
+    ];
+    publish(&nftables, &in_force).await?;
+    let sender = client.udp("[::]:0")?;
+    for (to, leads) in [
+        ("[::ffff:198.51.100.9]:5353", "src=192.0.2.2 dst=198.51.100.2 sport=53 "),
+        ("[2001:db8::1]:5353", "src=fd00::2 dst=2001:db8::2 sport=53 "),
+        ("[::ffff:198.51.100.1]:7500", "src=192.0.2.2 dst=198.51.100.2 sport=7500 "),
+        ("[2001:db8::1]:7999", "src=fd00::2 dst=2001:db8::2 sport=7999 "),
+        ("[::ffff:198.51.100.1]:6000", "src=192.0.2.2 dst=198.51.100.2 sport=60 "),
+        ("[2001:db8::1]:6000", "src=fd00::2 dst=2001:db8::2 sport=60 "),
+        ("[::ffff:198.51.100.9]:8099", "src=192.0.2.2 dst=198.51.100.2 sport=8099 "),
+        ("[::ffff:198.51.100.9]:9042", "src=192.0.2.2 dst=198.51.100.2 sport=9142 "),
+        ("[2001:db8::1]:8000", "src=fd00::2 dst=2001:db8::2 sport=8000 "),
+        // Neither the address nor the port is published.
+        ("[::ffff:198.51.100.9]:6000", "src=198.51.100.9 dst=198.51.100.2 sport=6000 "),
+        ("[::ffff:198.51.100.9]:8100", "src=198.51.100.9 dst=198.51.100.2 sport=8100 "),
+    ] {
+        tool::sh("conntrack -F 2>/dev/null")?;
+        sender.send_to(b"x", to)?;
+        let entries = tool::sh(LIST)?;
+        assert!(entries.contains(leads), "{to} leads to {entries}");
+    }
+    Ok(())
+}
+
 /// What a sender sends reaches what is published, though it began before, and no longer, though it goes on.
 async fn followed() -> TestResult {
     let client = host()?;
@@ -117,7 +159,10 @@ fn host() -> Result<Peer, Box<dyn std::error::Error>> {
         ip addr add 2001:db8::1/64 dev eth0 nodad; ip link set eth0 up
         ip link add bridge1 type bridge; ip addr add 192.0.2.1/24 dev bridge1
         ip link set bridge1 up; ip route add 203.0.113.0/24 via 198.51.100.2
-        echo 1 > /proc/sys/net/ipv4/ip_forward",
+        ip addr add fd00::1/64 dev bridge1 nodad
+        ip link add port type veth peer name other; ip link set port master bridge1
+        ip link set port up; ip link set other up
+        echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding",
         client.pid()
     ))?;
     client.sh("ip addr add 198.51.100.2/24 dev eth0; ip addr add 2001:db8::2/64 dev eth0 nodad
@@ -140,7 +185,7 @@ fn send(client: &UdpSocket) -> TestResult {
 
 /// Where the flows go that are remembered.
 fn flows() -> Result<BTreeSet<String>, Box<dyn std::error::Error>> {
-    let listing = tool::sh("for f in ipv4 ipv6; do conntrack -L -p udp -f $f 2>/dev/null; done")?;
+    let listing = tool::sh(LIST)?;
     let field = |line: &str, name: &str| {
         line.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned)
     };

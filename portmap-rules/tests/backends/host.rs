@@ -80,6 +80,8 @@ async fn missing() -> TestResult {
     Ok(())
 }
 
+type TestOutcome = std::io::Result<()>;
+
 async fn one_owner() -> TestResult {
     let prefix: Prefix = "PORTMAP".parse()?;
     let lock = OwnerLock::acquire(&prefix)?;
@@ -91,7 +93,23 @@ async fn one_owner() -> TestResult {
         unshare(CloneFlags::CLONE_NEWNET).map(|()| OwnerLock::acquire(&same).is_ok())
     });
     assert!(elsewhere.join().map_err(|_| "panicked")??);
+    for _ in 0..20 {
+        OwnerLock::acquire(&prefix).expect_err("it is asked over and over, and still owned");
+    }
     drop((lock, other));
     OwnerLock::acquire(&prefix)?;
+
+    // A child between fork and exec has a copy of the socket, and there are many of them in these tests.
+    let lock = OwnerLock::acquire(&prefix)?;
+    let copy = thread::spawn(move || -> TestOutcome {
+        let forks = (0..50).map(|_| std::process::Command::new("true").spawn());
+        let forks: Vec<_> = forks.collect::<Result<_, _>>()?;
+        forks.into_iter().try_for_each(|mut child| child.wait().map(drop))
+    });
+    drop(lock);
+    for _ in 0..50 {
+        drop(OwnerLock::acquire(&prefix)?);
+    }
+    copy.join().map_err(|_| "panicked")??;
     Ok(())
 }

@@ -1,12 +1,20 @@
 //! The iptables backend, with both variants of the tools.
 
-use std::{error::Error, fs, os::unix::fs::PermissionsExt as _, sync::Arc, time::Instant};
+use std::{
+    error::Error,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use portmap_core::{Binding, ErrorKind, Protocol};
 use portmap_rules::{
-    Iptables, IptablesError, IptablesTools, IptablesVariant, Layout, Network, Policy, Ruleset,
-    compile,
+    Drift, Iptables, IptablesError, IptablesTools, IptablesVariant, Layout, Network, Policy,
+    Ruleset, compile,
 };
+
+use tokio::time::timeout;
 
 use crate::{
     published::binding,
@@ -30,6 +38,7 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.test("a_thousand_mappings_are_one_publish", NEEDS, async || {
         for_each_variant(thousand).await
     });
+    suite.test("what_others_change_by_iptables_is_noticed", NEEDS, noticed);
     suite.test("a_refused_line_is_named", &[], refused);
 }
 
@@ -198,6 +207,21 @@ async fn thousand(iptables: Iptables, _: Host) -> TestResult {
     eprintln!("1,000 mappings, {}: {:?}", iptables.variant(), start.elapsed());
     assert_eq!(iptables.compare(Arc::clone(&all)).await?, []);
     iptables.replace(all, base).await?;
+    Ok(())
+}
+
+async fn noticed() -> TestResult {
+    let iptables = Iptables::open(IptablesTools::of(IptablesVariant::Nft)?)?;
+    let mut watch = iptables.watch().await?;
+    let (base, all) = (rules(&[])?, rules(&bindings()?)?);
+    iptables.replace(nothing(), Arc::clone(&base)).await?;
+    iptables.replace(base, Arc::clone(&all)).await?;
+    timeout(Duration::from_millis(100), watch.next()).await.expect_err("it was our own");
+    tool::sh("iptables-nft -F FORWARD")?;
+    let drift = timeout(Duration::from_secs(1), watch.next()).await??;
+    let Drift::Changed { process, .. } = drift else { panic!("{drift:?}") };
+    assert_eq!(process.as_deref(), Some("iptables-nft"));
+    assert_eq!(iptables.reconcile(all).await?.len(), 1);
     Ok(())
 }
 

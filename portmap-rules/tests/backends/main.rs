@@ -1,5 +1,7 @@
 //! What the kernel makes of our rules. Each test has a network namespace of its own.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod constructs;
 mod forgetting;
 mod host;
@@ -8,6 +10,7 @@ mod ownership;
 mod peer;
 mod published;
 mod refusals;
+mod scenes;
 mod speed;
 mod suite;
 mod tool;
@@ -29,5 +32,6 @@ fn main() -> ExitCode {
     forgetting::add(&mut suite);
     iptables::add(&mut suite);
     host::add(&mut suite);
+    scenes::add(&mut suite);
     suite.run()
 }

@@ -28,6 +28,8 @@ pub enum IptablesError {
         /// Its exit code: 4 where it lacked a resource, such as the lock or a privilege.
         code: Option<i32>,
     },
+    /// There is no socket that tells of changes.
+    Watch(io::Error),
     /// The thread that runs the programs has ended, or could not be started.
     Closed,
 }
@@ -40,7 +42,9 @@ impl IptablesError {
             Self::Run { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::Unsupported
             }
-            Self::Run { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Self::Run { source, .. } | Self::Watch(source)
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
                 ErrorKind::Denied
             }
             Self::Refused { said, .. }
@@ -49,7 +53,7 @@ impl IptablesError {
                 ErrorKind::Denied
             }
             Self::Refused { said, .. } if said.contains("xtables lock") => ErrorKind::Busy,
-            Self::Run { .. } | Self::Refused { .. } => ErrorKind::Backend,
+            Self::Run { .. } | Self::Refused { .. } | Self::Watch(_) => ErrorKind::Backend,
             Self::Closed => ErrorKind::Closed,
         }
     }
@@ -66,6 +70,7 @@ impl fmt::Display for IptablesError {
             Self::Refused { tool, line: None, said, .. } => {
                 write!(f, "{} refused: {said}", tool.display())
             }
+            Self::Watch(_) => f.write_str("changes by others cannot be seen"),
             Self::Closed => f.write_str("nothing runs iptables any more"),
         }
     }
@@ -74,7 +79,7 @@ impl fmt::Display for IptablesError {
 impl error::Error for IptablesError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Run { source, .. } => Some(source),
+            Self::Run { source, .. } | Self::Watch(source) => Some(source),
             _ => None,
         }
     }

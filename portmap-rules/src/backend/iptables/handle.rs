@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::{Difference, IptablesError, IptablesTools, IptablesVariant, session::Session};
-use crate::{Ruleset, backend::Worker};
+use crate::{
+    Ruleset,
+    backend::{DriftWatch, Worker, authors::Authors},
+};
 
 /// iptables in one network namespace.
 ///
@@ -12,6 +17,7 @@ use crate::{Ruleset, backend::Worker};
 #[derive(Debug)]
 pub struct Iptables {
     worker: Worker<Session>,
+    authors: Authors,
     variant: IptablesVariant,
 }
 
@@ -22,8 +28,9 @@ impl Iptables {
     /// [`IptablesError::Closed`] where the system has no thread left.
     pub fn open(tools: IptablesTools) -> Result<Self, IptablesError> {
         let variant = tools.variant();
-        let worker = Worker::spawn("portmap-ipt", Session::new(tools));
-        Ok(Self { worker: worker.map_err(|_| IptablesError::Closed)?, variant })
+        let authors = Authors::default();
+        let worker = Worker::spawn("portmap-ipt", Session::new(tools, authors.clone()));
+        Ok(Self { worker: worker.map_err(|_| IptablesError::Closed)?, authors, variant })
     }
 
     /// The variant that the tools are of.
@@ -72,5 +79,23 @@ impl Iptables {
     pub async fn reconcile(&self, wanted: Arc<Ruleset>) -> Result<Vec<Difference>, IptablesError> {
         let job = move |session: &mut Session| session.reconcile(&wanted, &[]);
         self.worker.run(job).await.unwrap_or(Err(IptablesError::Closed))
+    }
+
+    /// Watches for changes by others, in the same network namespace. [`IptablesVariant::Legacy`] tells of none, its own
+    /// or other people's: there only [`compare`](Self::compare) finds them.
+    ///
+    /// # Errors
+    /// [`IptablesError::Watch`], [`IptablesError::Closed`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub async fn watch(&self) -> Result<DriftWatch, IptablesError> {
+        let (runtime, own) = (Handle::current(), self.authors.clone());
+        let open = move |_: &mut Session| {
+            let _entered = runtime.enter();
+            DriftWatch::beside(own)
+        };
+        let watch = self.worker.run(open).await.ok_or(IptablesError::Closed)?;
+        watch.map_err(IptablesError::Watch)
     }
 }

@@ -103,7 +103,7 @@ impl Repair {
             .collect();
         if !stale.is_empty() {
             self.note(place, DifferenceKind::Stale);
-            stale.into_iter().for_each(|rule| self.delete(place, rule, 1));
+            stale.into_iter().for_each(|rule| self.delete(place, rule, count(&text(rule))));
         }
         if first && once {
             return;

@@ -8,12 +8,13 @@ use std::{
 };
 
 use super::{IptablesError, lock_file};
+use crate::backend::authors::Authors;
 
 /// How long to wait for the lock of the legacy variant, in seconds: longer than anybody's commit takes.
 const PATIENCE: &str = "10";
 
 /// Has `iptables-restore` make changes, and leave alone what they don't name.
-pub(super) fn restore(tool: &Path, input: &str) -> Result<(), IptablesError> {
+pub(super) fn restore(tool: &Path, input: &str, authors: &Authors) -> Result<(), IptablesError> {
     let output = command(tool)
         .args(["--noflush", "--wait", PATIENCE])
         .stdin(Stdio::piped())
@@ -21,6 +22,7 @@ pub(super) fn restore(tool: &Path, input: &str) -> Result<(), IptablesError> {
         .stderr(Stdio::piped())
         .spawn()
         .and_then(|mut child| {
+            authors.add(child.id());
             let mut stdin = child.stdin.take();
             // A tool that stops reading says why: a broken pipe is no reason of its own. It may also say much before
             // it has read all, so somebody else must write.
@@ -55,13 +57,21 @@ fn command(tool: &Path) -> Command {
 fn refused(tool: &Path, output: &Output, input: &str) -> IptablesError {
     let said = String::from_utf8_lossy(&output.stderr);
     let line = number(&said).and_then(|number| input.lines().nth(number.checked_sub(1)?));
-    let first = said.lines().map(str::trim).find(|line| !line.is_empty());
     IptablesError::Refused {
         tool: tool.to_owned(),
         line: line.map(str::to_owned),
-        said: first.unwrap_or("nothing").to_owned(),
+        said: reason(&said),
         code: output.status.code(),
     }
+}
+
+/// What the tool said, in one line, without warnings and advice.
+fn reason(said: &str) -> String {
+    let advice = ["#", "Try `", "Error occurred at line"];
+    let lines = said.lines().map(str::trim);
+    let lines = lines.filter(|line| !advice.iter().any(|start| line.starts_with(start)));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    if words.is_empty() { "nothing".to_owned() } else { words.join(" ") }
 }
 
 /// The line of the input that the tool means: `Error occurred at line: 3`, `line 2 failed`, or `line 4: RULE_APPEND
@@ -88,5 +98,7 @@ mod tests {
             assert_eq!(number(said), Some(line), "{said}");
         }
         assert_eq!(number("a command-line error"), None);
+        assert_eq!(reason(cases[0].0), "unknown option \"--blah\"");
+        assert_eq!(reason("# Warning: legacy tables\n"), "nothing");
     }
 }

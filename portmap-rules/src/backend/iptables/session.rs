@@ -4,20 +4,24 @@ use super::{
     Difference, IptablesError, IptablesTools, IptablesVariant, chunk, repair::Repair, run,
     saved::Saved,
 };
-use crate::{Change, Family, Ownership, Ruleset, TableFamily, Transaction};
+use crate::{
+    Change, Family, Ownership, Ruleset, TableFamily, Transaction, backend::authors::Authors,
+};
 
 /// The tools, and what is known of where they run.
 #[derive(Debug)]
 pub(super) struct Session {
     tools: IptablesTools,
+    /// The tools that ran.
+    authors: Authors,
     /// Whether long commits fail.
     short_commits: bool,
 }
 
 impl Session {
-    pub(super) fn new(tools: IptablesTools) -> Self {
+    pub(super) fn new(tools: IptablesTools, authors: Authors) -> Self {
         let short_commits = tools.variant == IptablesVariant::Nft && chunk::in_user_namespace();
-        Self { tools, short_commits }
+        Self { tools, authors, short_commits }
     }
 
     pub(super) fn replace(&self, old: &Ruleset, new: &Ruleset) -> Result<(), IptablesError> {
@@ -94,7 +98,7 @@ impl Session {
         if self.short_commits {
             input = chunk::cut(&input, chunk::RULES);
         }
-        run::restore(&self.tools.of_family(family).restore, &input)
+        run::restore(&self.tools.of_family(family).restore, &input, &self.authors)
     }
 
     /// Whether a person's chain, which the transaction would begin, isn't there.

@@ -2,10 +2,10 @@
 
 use tokio::runtime::Handle;
 
-use super::{DriftWatch, NftablesError, session::Session};
+use super::{NftablesError, session::Session};
 use crate::{
     Transaction,
-    backend::{netlink::Socket, worker::Worker},
+    backend::{DriftWatch, authors::Authors, netlink::Socket, worker::Worker},
 };
 
 /// nftables in one network namespace, over one socket.
@@ -70,13 +70,16 @@ impl Nftables {
     /// # Panics
     /// Outside of a tokio runtime with I/O.
     pub async fn watch(&self) -> Result<DriftWatch, NftablesError> {
-        let (runtime, port) = (Handle::current(), self.port);
+        let own = Authors::default();
+        own.add(self.port);
+        let runtime = Handle::current();
         // The worker's thread is in the right namespace; the caller's may be in any.
         let open = move |_: &mut Session| {
             let _entered = runtime.enter();
-            DriftWatch::beside(Some(port))
+            DriftWatch::beside(own)
         };
-        self.worker.run(open).await.unwrap_or(Err(NftablesError::Closed))
+        let watch = self.worker.run(open).await.ok_or(NftablesError::Closed)?;
+        watch.map_err(NftablesError::Open)
     }
 
     /// The number by which the kernel knows the socket: a table's owner, and the author of its changes.

@@ -17,7 +17,6 @@ pub(super) mod msg {
     pub(crate) const DELSET: u8 = 11;
     pub(crate) const NEWSETELEM: u8 = 12;
     pub(crate) const DELSETELEM: u8 = 14;
-    pub(crate) const NEWGEN: u8 = 15;
 }
 
 pub(super) const NFTA_LIST_ELEM: u16 = 1;
@@ -73,10 +72,6 @@ pub(super) const NF_DROP: i32 = 0;
 pub(super) const NF_ACCEPT: i32 = 1;
 pub(super) const NFT_JUMP: i32 = -3;
 pub(super) const NFT_RETURN: i32 = -5;
-
-pub(super) const NFTA_GEN_ID: u16 = 1;
-pub(super) const NFTA_GEN_PROC_PID: u16 = 2;
-pub(super) const NFTA_GEN_PROC_NAME: u16 = 3;
 
 /// `NFPROTO_*`: families of tables, and what `meta nfproto` says.
 pub(super) mod nfproto {

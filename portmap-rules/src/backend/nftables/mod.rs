@@ -1,7 +1,6 @@
 //! nftables by netlink, in process: no `nft`, no text.
 
 mod batch;
-mod drift;
 mod encode;
 mod error;
 mod handle;
@@ -13,7 +12,6 @@ mod registry;
 mod session;
 mod undo;
 
-pub use drift::{Drift, DriftWatch};
 pub use error::NftablesError;
 pub use handle::{Nftables, TableOwner};
 pub use object::Object;

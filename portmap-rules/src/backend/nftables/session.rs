@@ -145,48 +145,68 @@ mod tests {
     use portmap_core::{Port, Protocol};
 
     use super::*;
-    use crate::{Change, Field, Name, Purpose, Rule, Set, TableFamily, TableId, Target, Value};
+    use crate::{
+        Chain, Change, Field, Name, Purpose, Rule, Set, TableFamily, TableId, Target, Value,
+    };
 
     #[test]
     fn a_transaction_in_several_parts_is_all_or_nothing() {
-        let body = || {
-            if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-                eprintln!("skipped: no network namespace: {error}");
-                return;
-            }
-            let socket = Socket::open().unwrap().limited_to(100_000);
+        in_namespace(|| {
+            let socket = Socket::open().expect("there is netfilter").limited_to(100_000);
             let mut session = Session::new(socket, TableOwner::Socket);
-            session.apply(&changes(&[], "called")).unwrap();
-            session.apply(&vec![Change::DeleteTable(table())].into()).unwrap();
+            let delete = || vec![Change::DeleteTable(table())].into();
+            session.apply(&changes(0, "called")).expect("it is taken");
+            session.apply(&delete()).expect("it is taken");
             for _ in 0..2 {
                 // It fails in the last part: nothing may be left of the others.
-                let error = session.apply(&changes(&ports(1..=20_000), "nowhere")).unwrap_err();
+                let error = session.apply(&changes(20_000, "nowhere")).expect_err("no such chain");
                 let NftablesError::Refused { object, .. } = error else { panic!("{error:?}") };
                 assert!(matches!(*object, Object::Rule { place: 0, .. }), "{object}");
             }
-            session.apply(&changes(&ports(1..=20_000), "called")).unwrap();
+            session.apply(&changes(20_000, "called")).expect("it is taken");
+        });
+    }
+
+    #[test]
+    fn without_owners_a_killed_processs_table_is_swept() {
+        in_namespace(|| {
+            let session = || {
+                let socket = Socket::open().expect("there is netfilter");
+                let mut session = Session::new(socket, TableOwner::Socket);
+                session.unowned = true;
+                session
+            };
+            session().apply(&changes(10, "called")).expect("it is taken");
+            session().apply(&changes(5, "called")).expect("what was left is no hindrance");
+            let nobodys =
+                Session::new(Socket::open().expect("there is netfilter"), TableOwner::Nobody)
+                    .apply(&changes(0, "called"));
+            assert!(matches!(nobodys, Err(NftablesError::Refused { .. })), "it is there");
+        });
+    }
+
+    fn in_namespace(body: impl FnOnce() + Send + 'static) {
+        let body = || match unshare(CloneFlags::CLONE_NEWNET) {
+            Ok(()) => body(),
+            Err(error) => eprintln!("skipped: no network namespace: {error}"),
         };
-        thread::spawn(body).join().unwrap();
+        thread::spawn(body).join().expect("the test passes");
     }
 
     fn table() -> TableId {
         TableId { family: TableFamily::Inet, name: "portmap".into() }
     }
 
-    fn ports(numbers: std::ops::RangeInclusive<u16>) -> Vec<Port> {
-        numbers.map(|number| Port::try_from(number).expect("it is not 0")).collect()
-    }
-
-    fn changes(ports: &[Port], calls: &'static str) -> Transaction {
-        let (set, chain, called) = (Name::from("ports"), Name::from("chain"), Name::from("called"));
-        let rule =
-            Rule { matches: vec![], target: Target::Jump(calls.into()), purpose: Purpose::Next };
-        let elements = ports
-            .iter()
-            .map(|port| (vec![Value::Protocol(Protocol::Tcp), Value::Ports((*port).into())], None))
-            .collect();
-        let chain_of =
-            |name| Change::AddChain { table: table(), name, chain: crate::Chain::regular() };
+    /// A table with a set of so many ports, and a chain that calls another one.
+    fn changes(ports: u16, calls: &'static str) -> Transaction {
+        let (set, chain) = (Name::from("ports"), Name::from("chain"));
+        let target = Target::Jump(calls.into());
+        let rule = Rule { matches: vec![], target, purpose: Purpose::Next };
+        let element = |number| {
+            let port = Port::try_from(number).expect("it is not 0");
+            (vec![Value::Protocol(Protocol::Tcp), Value::Ports(port.into())], None)
+        };
+        let add_chain = |name| Change::AddChain { table: table(), name, chain: Chain::regular() };
         vec![
             Change::AddTable(table()),
             Change::AddSet {
@@ -194,9 +214,13 @@ mod tests {
                 name: set.clone(),
                 set: Set::new(vec![Field::Protocol, Field::DestinationPort]),
             },
-            chain_of(chain.clone()),
-            chain_of(called),
-            Change::AddElements { table: table(), set, elements },
+            add_chain(chain.clone()),
+            add_chain("called".into()),
+            Change::AddElements {
+                table: table(),
+                set,
+                elements: (1..=ports).map(element).collect(),
+            },
             Change::WriteChain { table: table(), chain, rules: vec![rule] },
         ]
         .into()

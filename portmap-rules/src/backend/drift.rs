@@ -7,14 +7,17 @@ use nix::errno::Errno;
 use socket2::{SockFilter, SockRef};
 
 use super::{
-    NftablesError,
-    kernel::{NFTA_GEN_ID, NFTA_GEN_PROC_NAME, NFTA_GEN_PROC_PID, SUBSYSTEM, msg},
+    authors::Authors,
+    netlink::{Reply, replies},
 };
-use crate::backend::netlink::{Reply, replies};
 
 /// `NFNLGRP_NFTABLES`
 const GROUP: u32 = 7;
-const NEWGEN: u16 = (SUBSYSTEM as u16) << 8 | msg::NEWGEN as u16;
+/// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_NEWGEN`
+const NEWGEN: u16 = 10 << 8 | 15;
+const NFTA_GEN_ID: u16 = 1;
+const NFTA_GEN_PROC_PID: u16 = 2;
+const NFTA_GEN_PROC_NAME: u16 = 3;
 
 /// Tells of everything that others change in nftables, in one network namespace. iptables counts where it is
 /// the one that speaks nftables (`iptables --version` says `nf_tables`), and legacy iptables doesn't.
@@ -22,7 +25,7 @@ const NEWGEN: u16 = (SUBSYSTEM as u16) << 8 | msg::NEWGEN as u16;
 /// It says *that* something changed, for a look at what is in force: never what.
 pub struct DriftWatch {
     socket: TokioSocket,
-    own: Option<u32>,
+    own: Authors,
 }
 
 /// Somebody else changed nftables.
@@ -43,42 +46,38 @@ pub enum Drift {
 }
 
 impl DriftWatch {
-    /// Watches the network namespace of the calling thread. Nothing is taken for one's own.
-    ///
-    /// [`Nftables::watch`](super::Nftables::watch) is the same without what that handle changes.
+    /// Watches the network namespace of the calling thread. Nothing is taken for one's own;
+    /// [`Nftables::watch`](super::Nftables::watch) and [`Iptables::watch`](super::Iptables::watch) leave out what
+    /// those handles change.
     ///
     /// # Errors
-    /// [`NftablesError::Open`].
+    /// The kernel has no such socket.
     ///
     /// # Panics
     /// Outside of a tokio runtime with I/O.
-    pub fn open() -> Result<Self, NftablesError> {
-        Self::beside(None)
+    pub fn open() -> io::Result<Self> {
+        Self::beside(Authors::default())
     }
 
-    /// The same without what the socket of this port changes.
-    pub(super) fn beside(own: Option<u32>) -> Result<Self, NftablesError> {
-        Ok(Self { socket: subscribe().map_err(NftablesError::Open)?, own })
+    /// The same without the changes of these authors.
+    pub(super) fn beside(own: Authors) -> io::Result<Self> {
+        Ok(Self { socket: subscribe()?, own })
     }
 
     /// Waits for the next change by somebody else.
     ///
     /// # Errors
-    /// [`NftablesError::Transport`]: the socket failed, and no more can be learned from it.
+    /// The socket failed, and no more can be learned from it.
     ///
     /// # Cancel safety
     /// Nothing is lost where the future is dropped.
-    pub async fn next(&mut self) -> Result<Drift, NftablesError> {
+    pub async fn next(&mut self) -> io::Result<Drift> {
         loop {
             // A notice is some 60 bytes long.
             let mut datagram = Vec::with_capacity(4096);
             if let Err(error) = self.socket.recv(&mut datagram).await {
                 let overrun = error.raw_os_error() == Some(Errno::ENOBUFS as i32);
-                return if overrun {
-                    Ok(Drift::Missed)
-                } else {
-                    Err(NftablesError::Transport(error))
-                };
+                return if overrun { Ok(Drift::Missed) } else { Err(error) };
             }
             if let Some(drift) = replies(&datagram).find_map(|reply| self.foreign(&reply)) {
                 return Ok(drift);
@@ -90,7 +89,7 @@ impl DriftWatch {
     /// thread's, and that of another PID namespace.
     fn foreign(&self, reply: &Reply<'_>) -> Option<Drift> {
         match reply {
-            Reply::Message { kind: NEWGEN, port, attrs } if Some(*port) != self.own => {
+            Reply::Message { kind: NEWGEN, port, attrs } if !self.own.has(*port) => {
                 Some(Drift::Changed {
                     generation: attrs.be32(NFTA_GEN_ID),
                     pid: attrs.be32(NFTA_GEN_PROC_PID),
