@@ -85,7 +85,11 @@ impl fmt::Display for NftablesError {
         match self {
             Self::Open(_) => f.write_str("no socket to netfilter"),
             Self::Refused { deleting, object, hint, .. } => {
-                let verb = if *deleting { "delete" } else { "add" };
+                let verb = match **object {
+                    Object::Transaction => "take",
+                    _ if *deleting => "delete",
+                    _ => "add",
+                };
                 write!(f, "the kernel would not {verb} {object}")?;
                 hint.iter().try_for_each(|hint| write!(f, ": {hint}"))
             }

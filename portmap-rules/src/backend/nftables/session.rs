@@ -12,7 +12,7 @@ use super::{
     undo::undo,
 };
 use crate::{
-    Transaction,
+    Change, Transaction,
     backend::netlink::{Ack, Reply, Socket, replies},
 };
 
@@ -33,7 +33,9 @@ impl Session {
 
     pub(super) fn apply(&mut self, transaction: &Transaction) -> Result<(), NftablesError> {
         let applied = self.attempt(transaction);
-        let Err(NftablesError::Refused { object, source, .. }) = &applied else { return applied };
+        let Err(NftablesError::Refused { deleting: false, object, source, .. }) = &applied else {
+            return applied;
+        };
         let Object::Table(table) = &**object else { return applied };
         if self.owner == TableOwner::Nobody || self.unowned || !lacks_owners(source) {
             return applied;
@@ -76,7 +78,8 @@ impl Session {
     ) -> NftablesError {
         let undone = undo(transaction, batch, done).is_some_and(|inverse| {
             let mut registry = self.registry.clone();
-            transaction.changes().iter().for_each(|change| registry.note(change));
+            let added = |change: &&Change| matches!(change, Change::AddSet { .. });
+            transaction.changes().iter().filter(added).for_each(|change| registry.note(change));
             let Ok(mut encoded) = encode(&inverse, &registry, self.owner, false) else {
                 return false;
             };
@@ -145,9 +148,7 @@ mod tests {
     use portmap_core::{Port, Protocol};
 
     use super::*;
-    use crate::{
-        Chain, Change, Field, Name, Purpose, Rule, Set, TableFamily, TableId, Target, Value,
-    };
+    use crate::{Chain, Field, Name, Purpose, Rule, Set, TableFamily, TableId, Target, Value};
 
     #[test]
     fn a_transaction_in_several_parts_is_all_or_nothing() {

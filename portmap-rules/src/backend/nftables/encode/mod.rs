@@ -20,7 +20,7 @@ use super::{
     origin::Origin,
     registry::{Registry, Shape},
 };
-use crate::{Change, Name, TableFamily, TableId, Transaction};
+use crate::{Change, Element, Name, TableFamily, TableId, Transaction};
 
 /// What a transaction becomes.
 #[derive(Debug)]
@@ -92,11 +92,13 @@ impl Encoder<'_> {
             }
             Change::AddElements { table, set, elements } => {
                 let shape = self.shape(place, change, table, set)?;
-                element::add(&mut self.batch, place, (table, set, shape), elements);
+                element::add(&mut self.batch, place, (table, set, shape), elements)
+                    .map_err(|element| range(table, set, element))?;
             }
             Change::DeleteElements { table, set, elements } => {
                 let shape = self.shape(place, change, table, set)?;
-                element::delete(&mut self.batch, place, (table, set, shape), elements);
+                element::delete(&mut self.batch, place, (table, set, shape), elements)
+                    .map_err(|element| range(table, set, element))?;
             }
             Change::WriteChain { table, chain, rules } => {
                 let registry = &self.registry;
@@ -150,6 +152,12 @@ impl Encoder<'_> {
             what: "set of that name",
         })
     }
+}
+
+fn range(table: &TableId, set: &Name, element: &Element) -> NftablesError {
+    let (table, set, element) = (table.clone(), set.clone(), element.clone());
+    let object = Box::new(Object::Element { table, set, element });
+    NftablesError::Inexpressible { object, what: "ranges in a set without intervals" }
 }
 
 const fn family(table: &TableId) -> u8 {
