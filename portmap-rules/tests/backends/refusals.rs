@@ -4,7 +4,8 @@ use std::io::Write as _;
 
 use portmap_rules::{
     Chain, Change, Data, DataType, Element, Family, Field, Name, NatPorts, Nftables, NftablesError,
-    Object, Purpose, Rule, Set, TableFamily, TableId, TableOwner, Target, Transaction, Value,
+    NftablesObject, Purpose, Rule, Set, TableFamily, TableId, TableOwner, Target, Transaction,
+    Value,
 };
 
 use crate::{
@@ -64,10 +65,13 @@ async fn named() -> TestResult {
     let nftables = Nftables::open(TableOwner::Socket)?;
     nftables.apply(base()).await?;
     let before = tool::nft_list()?;
-    let element =
-        |number| Object::Element { table: table(), set: "ports".into(), element: port(number) };
+    let element = |number| NftablesObject::Element {
+        table: table(),
+        set: "ports".into(),
+        element: port(number),
+    };
     let many: Vec<Element> = (3..=10_000).chain([2]).chain(10_001..11_000).map(port).collect();
-    let cases: Vec<(Vec<Change>, Object, &str)> = vec![
+    let cases: Vec<(Vec<Change>, NftablesObject, &str)> = vec![
         (vec![add_elements(many)], element(2), "add element 2 of set ports in table inet portmap"),
         (
             vec![add_elements(vec![port(5)]), delete_elements(vec![port(1), port(7), port(2)])],
@@ -76,7 +80,7 @@ async fn named() -> TestResult {
         ),
         (
             vec![add_elements(vec![port(5)]), call("nowhere")],
-            Object::Rule { table: table(), chain: "chain".into(), place: 1 },
+            NftablesObject::Rule { table: table(), chain: "chain".into(), place: 1 },
             "add rule 2 of chain chain in table inet portmap",
         ),
         (
@@ -85,12 +89,12 @@ async fn named() -> TestResult {
                 name: "chain".into(),
                 chain: Chain::regular(),
             }],
-            Object::Chain { table: table(), name: "chain".into() },
+            NftablesObject::Chain { table: table(), name: "chain".into() },
             "add chain chain in table inet portmap",
         ),
         (
             vec![Change::DeleteSet { table: table(), name: "none".into(), set: ports() }],
-            Object::Set { table: table(), name: "none".into() },
+            NftablesObject::Set { table: table(), name: "none".into() },
             "delete set none in table inet portmap",
         ),
     ];
@@ -117,7 +121,7 @@ async fn taken_back() -> TestResult {
     failing.push(call("nowhere"));
     let error = nftables.apply(failing.into()).await.expect_err("it is refused");
     let NftablesError::Refused { object, .. } = error else { panic!("{error:?}") };
-    assert!(matches!(*object, Object::Rule { .. }), "{object}");
+    assert!(matches!(*object, NftablesObject::Rule { .. }), "{object}");
     assert_eq!(tool::nft_list()?, before);
     nftables.apply(changes().into()).await?;
     Ok(())

@@ -12,7 +12,8 @@ use crate::{
 ///
 /// **Dropping it ends the tables** that were made through it, unless they belong to [`TableOwner::Nobody`]: the
 /// kernel removes them when the socket closes, and does so as well where the process is killed. The drop itself
-/// doesn't wait for that; [`close`](Self::close) does.
+/// doesn't wait for that; [`close`](Self::close) does. A child that was forked and has called no `exec` has the socket
+/// too, and keeps the tables for as long.
 ///
 /// A thread of its own sends and waits: the kernel carries a transaction out while it is being sent, which takes
 /// some 15 ms for 10,000 elements and would stall an executor.

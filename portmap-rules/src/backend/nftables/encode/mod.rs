@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
 use super::{
-    NftablesError, Object, TableOwner,
+    NftablesError, NftablesObject, TableOwner,
     batch::Batch,
     kernel::{NFT_TABLE_F_OWNER, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, msg, nfproto},
     origin::Origin,
@@ -107,7 +107,8 @@ impl Encoder<'_> {
                     rule::append(&mut self.batch, (place, number), (table, chain), rule, registry)
                         .map_err(|what| {
                             let (table, chain) = (table.clone(), chain.clone());
-                            let object = Box::new(Object::Rule { table, chain, place: number });
+                            let object =
+                                Box::new(NftablesObject::Rule { table, chain, place: number });
                             NftablesError::Inexpressible { object, what }
                         })?;
                 }
@@ -156,7 +157,7 @@ impl Encoder<'_> {
 
 fn range(table: &TableId, set: &Name, element: &Element) -> NftablesError {
     let (table, set, element) = (table.clone(), set.clone(), element.clone());
-    let object = Box::new(Object::Element { table, set, element });
+    let object = Box::new(NftablesObject::Element { table, set, element });
     NftablesError::Inexpressible { object, what: "ranges in a set without intervals" }
 }
 
