@@ -23,6 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(crate) fn add(suite: &mut Suite) {
     let nft = &[Need::Tool("nft")];
     suite.test("an_owned_table_survives_what_others_do", nft, survives);
+    suite.test("a_transaction_that_nobody_waits_for_is_carried_out", nft, not_waited_for);
     suite.test("a_table_of_nobody_survives_its_socket", nft, stays);
     suite.test("an_owned_table_is_gone_after_sigkill", nft, killed);
     suite.test("a_table_that_is_there_already_is_not_taken_over", nft, not_taken);
@@ -51,6 +52,15 @@ async fn survives() -> TestResult {
         tokio::time::sleep(SECOND / 100).await;
     }
     Err("the table outlives its socket".into())
+}
+
+async fn not_waited_for() -> TestResult {
+    let nftables = Nftables::open(TableOwner::Socket)?;
+    // Polled once, and dropped.
+    let _ = timeout(Duration::ZERO, nftables.apply(base()?)).await;
+    nftables.apply(Transaction::default()).await?;
+    assert!(tool::nft_list()?.contains("table inet portmap"));
+    Ok(())
 }
 
 async fn stays() -> TestResult {
