@@ -12,7 +12,7 @@ use super::{
     undo::undo,
 };
 use crate::{
-    Change, Transaction,
+    Change, TableId, Transaction,
     backend::netlink::{Ack, Reply, Socket, replies},
 };
 
@@ -92,6 +92,21 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    /// The kernel would do it when the last copy of the socket closes: but a child between fork and exec has one too,
+    /// and a successor would find the table still there.
+    fn drop(&mut self) {
+        let delete = |table: &TableId| Change::DeleteTable(table.clone());
+        let deletions: Vec<Change> = self.registry.tables().map(delete).collect();
+        if self.owner == TableOwner::Nobody || deletions.is_empty() {
+            return;
+        }
+        if let Err(error) = self.attempt(&deletions.into()) {
+            tracing::debug!(%error, "a table is left to the kernel to remove");
+        }
+    }
+}
+
 /// Old kernels don't know the flag, newer ones may be built without what it needs.
 fn lacks_owners(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
@@ -148,7 +163,7 @@ mod tests {
     use portmap_core::{Port, Protocol};
 
     use super::*;
-    use crate::{Chain, Field, Name, Purpose, Rule, Set, TableFamily, TableId, Target, Value};
+    use crate::{Chain, Field, Name, Purpose, Rule, Set, TableFamily, Target, Value};
 
     #[test]
     fn a_transaction_in_several_parts_is_all_or_nothing() {
@@ -177,8 +192,11 @@ mod tests {
                 session.unowned = true;
                 session
             };
-            session().apply(&changes(10, "called")).expect("it is taken");
-            session().apply(&changes(5, "called")).expect("what was left is no hindrance");
+            let mut killed = session();
+            killed.apply(&changes(10, "called")).expect("it is taken");
+            std::mem::forget(killed);
+            let mut next = session();
+            next.apply(&changes(5, "called")).expect("what was left is no hindrance");
             let nobodys =
                 Session::new(Socket::open().expect("there is netfilter"), TableOwner::Nobody)
                     .apply(&changes(0, "called"));
