@@ -25,14 +25,18 @@ impl Session {
     }
 
     pub(super) fn replace(&self, old: &Ruleset, new: &Ruleset) -> Result<(), IptablesError> {
-        if old.is_empty() {
-            // What a killed process left must not be there twice.
-            return self.reconcile(new, &[]).map(drop);
-        }
-        let Err(error) = self.apply(&Ruleset::diff(old, new)) else { return Ok(()) };
-        tracing::warn!(%error, "iptables is not as it was left: comparing it");
-        if self.reconcile(new, &[old]).is_ok() {
-            return Ok(());
+        // What a killed process left must not be there twice: nothing is never taken for granted.
+        let attempt = if old.is_empty() {
+            self.reconcile(new, &[]).map(drop)
+        } else {
+            self.apply(&Ruleset::diff(old, new))
+        };
+        let Err(error) = attempt else { return Ok(()) };
+        if !old.is_empty() {
+            tracing::warn!(%error, "iptables is not as it was left: comparing it");
+            if self.reconcile(new, &[old]).is_ok() {
+                return Ok(());
+            }
         }
         if let Err(undo) = self.reconcile(old, &[new]) {
             tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
@@ -73,7 +77,7 @@ impl Session {
         wanted: &Ruleset,
         others: &[&Ruleset],
     ) -> Result<Repair, IptablesError> {
-        let text = run::save(&self.tools.of_family(family).save)?;
+        let text = run::save(&self.tools.of_family(family)?.save)?;
         Ok(Repair::new(family, &Saved::parse(&text), wanted, others))
     }
 
@@ -98,7 +102,7 @@ impl Session {
         if self.short_commits {
             input = chunk::cut(&input, chunk::RULES);
         }
-        run::restore(&self.tools.of_family(family).restore, &input, &self.authors)
+        run::restore(&self.tools.of_family(family)?.restore, &input, &self.authors)
     }
 
     /// Whether a person's chain, which the transaction would begin, isn't there.
@@ -119,7 +123,7 @@ impl Session {
         if kept.is_empty() {
             return Ok(false);
         }
-        let text = run::save(&self.tools.of_family(family).save)?;
+        let text = run::save(&self.tools.of_family(family)?.save)?;
         let saved = Saved::parse(&text);
         Ok(kept.into_iter().any(|(table, chain)| saved.chain(table, chain).is_none()))
     }
