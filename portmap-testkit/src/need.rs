@@ -18,7 +18,7 @@ pub enum Need {
     Netns,
     /// A busybox; `netns` in `PORTMAP_REQUIRE`.
     Busybox,
-    /// A program of the machine; its name in `PORTMAP_REQUIRE`.
+    /// A program of the machine: `iptables` in `PORTMAP_REQUIRE` for that and its kin, `netns` for any other.
     Tool(&'static str),
     /// To be the machine's root, rather than that of a user namespace; `root` in `PORTMAP_REQUIRE`.
     Root,
@@ -50,7 +50,8 @@ impl Need {
     fn is_in(self, list: &str) -> bool {
         let word = match self {
             Self::Netns | Self::Busybox => "netns",
-            Self::Tool(name) => name,
+            Self::Tool(name) if name.contains("tables") => "iptables",
+            Self::Tool(_) => "netns",
             Self::Root => "root",
         };
         list.split(',').any(|entry| entry.trim() == word)
@@ -67,11 +68,9 @@ mod tests {
         assert!(
             Need::Netns.is_in(list)
                 && Need::Busybox.is_in(list)
-                && Need::Tool("iptables").is_in(list)
+                && Need::Tool("ip6tables-legacy").is_in(list)
         );
-        assert!(
-            !Need::Root.is_in(list) && !Need::Tool("nft").is_in(list) && !Need::Netns.is_in("")
-        );
+        assert!(!Need::Root.is_in(list) && Need::Tool("nft").is_in(list) && !Need::Netns.is_in(""));
     }
 
     #[test]

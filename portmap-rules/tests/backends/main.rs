@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     if std::env::var_os(refusals::UNPRIVILEGED).is_some() {
         return refusals::unprivileged().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let mut suite = Suite::enter();
+    let mut suite = Suite::from_args();
     constructs::add(&mut suite);
     published::add(&mut suite);
     ownership::add(&mut suite);
