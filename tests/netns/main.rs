@@ -1,5 +1,6 @@
 //! What needs network namespaces: run by `cargo test --features netns`, as root or as an ordinary user.
 
+mod dial;
 mod faults;
 mod limits;
 mod nat_paths;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     publish::tests(&mut suite);
     rules::tests(&mut suite);
     nat_paths::tests(&mut suite);
+    dial::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);
     suite.run()
