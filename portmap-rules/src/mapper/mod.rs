@@ -105,6 +105,20 @@ impl RulesMapper {
         self.ask(|reply| Order::Reconcile { reply }).await
     }
 
+    /// Waits until the rules are withdrawn and the prefix is free for another mapper: when the last clone and the last
+    /// lease of this one are gone.
+    ///
+    /// Where a lease was [disarmed](Lease::disarm), that is never.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing but that nobody waits.
+    pub async fn close(self) {
+        let Self { orders, mut networks, .. } = self;
+        drop(orders);
+        // The task tells of networks until it ends.
+        while networks.changed().await.is_ok() {}
+    }
+
     /// Gives an order and waits for what becomes of it.
     async fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
