@@ -1,8 +1,8 @@
 //! The thread's side.
 
 use super::{
-    Difference, IptablesError, IptablesTools, IptablesVariant, chunk, repair::Repair, run,
-    saved::Saved,
+    Difference, IptablesError, IptablesTools, IptablesVariant, chunk, leftover, repair::Repair,
+    run, saved::Saved,
 };
 use crate::{
     Change, Family, Ownership, Ruleset, TableFamily, Transaction, backend::authors::Authors,
@@ -26,8 +26,12 @@ impl Session {
 
     pub(super) fn replace(&self, old: &Ruleset, new: &Ruleset) -> Result<(), IptablesError> {
         if old.is_empty() {
-            // What a killed process left must not be there twice.
-            return self.reconcile(new, &[]).map(drop);
+            // What a killed process left must not be there twice, nor stay.
+            let left = self.left(new);
+            self.reconcile(new, &[])?;
+            // Later, though the signs are gone then: what guards its ports must not go before what leads there.
+            self.sweep(&left);
+            return Ok(());
         }
         let Err(error) = self.apply(&Ruleset::diff(old, new)) else { return Ok(()) };
         tracing::warn!(%error, "iptables is not as it was left: comparing it");
@@ -38,6 +42,28 @@ impl Session {
             tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
         }
         Err(error)
+    }
+
+    /// What deletes what a killed process left. In a family that nobody wants there may be no tool to ask.
+    fn left(&self, wanted: &Ruleset) -> Vec<(Family, String)> {
+        let saved = Family::ALL.into_iter().filter_map(|family| {
+            Some((family, run::save(&self.tools.of_family(family).save).ok()?))
+        });
+        saved
+            .map(|(family, text)| {
+                (family, leftover::deletions(family, &Saved::parse(&text), wanted))
+            })
+            .filter(|(_, deletions)| !deletions.is_empty())
+            .collect()
+    }
+
+    fn sweep(&self, left: &[(Family, String)]) {
+        for (family, deletions) in left {
+            match self.write(*family, deletions.clone()) {
+                Ok(()) => tracing::info!(?family, "swept what a killed process had left"),
+                Err(error) => tracing::warn!(%error, "what a killed process left stays"),
+            }
+        }
     }
 
     pub(super) fn compare(
@@ -91,7 +117,10 @@ impl Session {
         transaction: &Transaction,
         creates_kept: bool,
     ) -> Result<(), IptablesError> {
-        let mut input = transaction.to_restore(family.into(), creates_kept);
+        self.write(family, transaction.to_restore(family.into(), creates_kept))
+    }
+
+    fn write(&self, family: Family, mut input: String) -> Result<(), IptablesError> {
         if input.is_empty() {
             return Ok(());
         }
