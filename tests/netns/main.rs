@@ -4,7 +4,9 @@ mod faults;
 mod limits;
 mod nat_paths;
 mod paths;
+mod process;
 mod publish;
+mod publish_rules;
 mod rules;
 mod seed;
 mod support;
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     seed::tests(&mut suite);
     paths::tests(&mut suite);
     publish::tests(&mut suite);
+    publish_rules::tests(&mut suite);
     rules::tests(&mut suite);
     nat_paths::tests(&mut suite);
     faults::tests(&mut suite);
