@@ -40,8 +40,8 @@ mod trace;
 
 pub use backend::{
     Difference, DifferenceKind, Drift, DriftWatch, Iptables, IptablesError, IptablesTools,
-    IptablesVariant, Nftables, NftablesError, Object, OwnerError, OwnerLock, Sysctl, SysctlError,
-    SysctlGuard, TableOwner,
+    IptablesVariant, Nftables, NftablesError, NftablesObject, OwnerError, OwnerLock, Sysctl,
+    SysctlError, SysctlGuard, TableOwner,
 };
 pub use compile::{CompileError, compile};
 pub use conntrack::{Conntrack, ConntrackError};

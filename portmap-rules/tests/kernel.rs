@@ -1,11 +1,11 @@
-//! What the tools make of rendered rules, in a network namespace that ends with each test.
-#![cfg(feature = "netns")]
+//! What the tools make of rendered rules, in a network namespace that ends with each comparison.
 
 mod common;
 
 use std::{
+    env,
     io::Write as _,
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 use common::{
@@ -13,12 +13,58 @@ use common::{
     scenes::EXAMPLES,
 };
 use portmap_rules::{Layout, Ruleset, TableFamily};
+use portmap_testkit::{Need, Suite};
 use proptest::{prelude::*, test_runner::Config};
+
+fn main() -> ExitCode {
+    let mut suite = Suite::from_args();
+    let mut test = |name: &str, needs: &[Need], body: fn()| {
+        suite.test(
+            name,
+            &[&[Need::Netns, Need::Tool("unshare")], needs].concat(),
+            async move || {
+                body();
+                Ok(())
+            },
+        );
+    };
+    let nft = [Need::Tool("nft")];
+    test(
+        "nft_lists_every_example_as_it_was_rendered",
+        &nft,
+        nft_lists_every_example_as_it_was_rendered,
+    );
+    test(
+        "nft_follows_from_every_example_to_the_next_and_to_nothing",
+        &nft,
+        nft_follows_from_every_example_to_the_next_and_to_nothing,
+    );
+    test(
+        "nft_lists_every_scene_as_it_was_rendered",
+        &nft,
+        nft_lists_every_scene_as_it_was_rendered,
+    );
+    test("nft_follows_a_transaction", &nft, nft_follows_a_transaction);
+    let iptables = [Need::Tool("iptables"), Need::Tool("iptables-legacy")];
+    test(
+        "both_kinds_of_iptables_list_every_example_as_it_was_rendered_on_the_way_to_the_next",
+        &iptables,
+        both_kinds_of_iptables_list_every_example_as_it_was_rendered_on_the_way_to_the_next,
+    );
+    test(
+        "both_kinds_of_iptables_follow_a_transaction",
+        &iptables,
+        both_kinds_of_iptables_follow_a_transaction,
+    );
+    suite.run()
+}
 
 /// Runs a script in a namespace of its own; what it reads is given, what it prints comes back.
 fn in_namespace(script: &str, input: &str) -> String {
     let mut child = Command::new("unshare")
         .args(["--net", "sh", "-euc", script])
+        // The old iptables locks a file under /run, where an ordinary user may not write.
+        .env("XTABLES_LOCKFILE", env::temp_dir().join("portmap-xtables.lock"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -121,14 +167,12 @@ fn iptables_lists_what_it_was_given(old: &Ruleset, new: &Ruleset) {
     }
 }
 
-#[test]
 fn nft_lists_every_example_as_it_was_rendered() {
     for example in EXAMPLES {
         nft_lists_what_it_was_given(&example.rules(Layout::Nftables));
     }
 }
 
-#[test]
 fn nft_follows_from_every_example_to_the_next_and_to_nothing() {
     let all: Vec<_> = EXAMPLES.iter().map(|example| example.rules(Layout::Nftables)).collect();
     for pair in all.windows(2) {
@@ -137,7 +181,6 @@ fn nft_follows_from_every_example_to_the_next_and_to_nothing() {
     nft_follows(&all[0], &Ruleset::empty(Layout::Nftables));
 }
 
-#[test]
 fn both_kinds_of_iptables_list_every_example_as_it_was_rendered_on_the_way_to_the_next() {
     let empty = Ruleset::empty(Layout::Iptables);
     let all: Vec<_> = EXAMPLES.iter().map(|example| example.rules(Layout::Iptables)).collect();
@@ -148,23 +191,26 @@ fn both_kinds_of_iptables_list_every_example_as_it_was_rendered_on_the_way_to_th
     iptables_lists_what_it_was_given(&all[0], &empty);
 }
 
-proptest! {
-    #![proptest_config(Config { cases: 24, max_shrink_iters: 64, failure_persistence: None, ..Config::default() })]
+fn config() -> Config {
+    Config { cases: 24, max_shrink_iters: 64, failure_persistence: None, ..Config::default() }
+}
 
-    #[test]
-    fn nft_lists_every_scene_as_it_was_rendered(scene in scene()) {
+fn nft_lists_every_scene_as_it_was_rendered() {
+    proptest!(config(), |(scene in scene())| {
         nft_lists_what_it_was_given(&rules(&scene, Layout::Nftables).expect("a scene compiles"));
-    }
+    });
+}
 
-    #[test]
-    fn nft_follows_a_transaction((old, new) in (scene(), scene())) {
+fn nft_follows_a_transaction() {
+    proptest!(config(), |((old, new) in (scene(), scene()))| {
         let [old, new] = [old, new].map(|it| rules(&it, Layout::Nftables).expect("a scene compiles"));
         nft_follows(&old, &new);
-    }
+    });
+}
 
-    #[test]
-    fn both_kinds_of_iptables_follow_a_transaction((old, new) in (scene(), scene())) {
+fn both_kinds_of_iptables_follow_a_transaction() {
+    proptest!(config(), |((old, new) in (scene(), scene()))| {
         let [old, new] = [old, new].map(|it| rules(&it, Layout::Iptables).expect("a scene compiles"));
         iptables_lists_what_it_was_given(&old, &new);
-    }
+    });
 }

@@ -1,45 +1,424 @@
-//! Publishing by NAT in the kernel.
+//! What the mapper of kernel rules promises, and the bugs that others had.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
 
-use portmap::{BoxError, PortMapper, RulesMapper, rules::Policy};
-use portmap_testkit::{CallError, Lab, Need, Suite, Webapp};
+use futures::future::join_all;
+use portmap::{
+    BoxError, ErrorKind, Lease, PortMapper, Publish, RulesMapper,
+    rules::{HostSettings, Layout, Network, NetworkLease, Policy},
+};
+use portmap_testkit::{Bridge, CallError, Container, Lab, Need, Suite, Webapp};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    time::{sleep, timeout},
+};
 
 use crate::support::{dual, network_of, request};
 
 pub(crate) fn tests(suite: &mut Suite) {
-    suite.test("an_outside_client_is_seen_as_itself", &[Need::Netns], outside);
+    for layout in [Layout::Nftables, Layout::Iptables] {
+        let needs = match layout {
+            Layout::Nftables => vec![Need::Netns, Need::Tool("nft")],
+            Layout::Iptables => vec![Need::Netns, Need::Tool("iptables"), Need::Tool("nft")],
+        };
+        let mut test = |name: &str, body: fn(Policy) -> _| {
+            let policy = Policy { layout, ..Policy::default() };
+            suite.test(&format!("{name}_{layout}"), &needs, async move || run(body, policy).await);
+        };
+        test("releasing_one_of_two_to_one_container_port_keeps_the_other", |policy| {
+            Box::pin(two_to_one(policy))
+        });
+        test("eight_first_publishes_at_once_give_one_base", |policy| Box::pin(eight(policy)));
+        test("a_udp_sender_that_never_stops_follows_the_rules", |policy| {
+            Box::pin(udp_flow(policy))
+        });
+        test("a_foreign_flush_does_not_end_the_service", |policy| Box::pin(flushed(policy)));
+        test("a_range_is_as_many_rules_whatever_its_length", |policy| Box::pin(range(policy)));
+        test("a_refused_publish_leaves_nothing", |policy| Box::pin(refused(policy)));
+        test("a_cancelled_publish_leaves_nothing", |policy| Box::pin(cancelled(policy)));
+        test("everything_goes_with_its_owner", |policy| Box::pin(owner(policy)));
+        test("settings_are_put_back", |policy| Box::pin(settings(policy)));
+        test("what_nat_cannot_serve_is_said", |policy| Box::pin(unsupported(policy)));
+    }
 }
 
-async fn outside() -> Result<(), BoxError> {
-    let lab = Lab::new().await?;
-    let docker0 = lab.docker0().await?;
-    let web = docker0.container("web").await?;
-    let _webapp = Webapp::start(&web, 80).await?;
-    let host = lab.host();
-    host.sysctl("net/ipv4/ip_forward", "1").await?;
-    host.sysctl("net/ipv6/conf/all/forwarding", "1").await?;
-    let network = network_of(&docker0)?;
-    let request = request(dual(&web), &["8080:80", "8080:80/udp"])?;
-    let (mapper, attached, lease) = host
+type Body = std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+async fn run(body: fn(Policy) -> Body, policy: Policy) -> Result<(), BoxError> {
+    body(policy).await
+}
+
+/// A host with two networks that a mapper knows, and a webapp in each.
+struct Nat {
+    lab: Lab,
+    docker0: Bridge,
+    br0: Bridge,
+    web: Container,
+    other: Container,
+    layout: Layout,
+    mapper: RulesMapper,
+    attached: Vec<NetworkLease>,
+    webapps: Vec<Webapp>,
+}
+
+impl Nat {
+    async fn new(policy: Policy) -> Result<Self, BoxError> {
+        let lab = Lab::new().await?;
+        let (docker0, br0) = (lab.docker0().await?, lab.br0().await?);
+        let (web, other) = (docker0.container("web").await?, br0.container("other").await?);
+        let webapps = vec![Webapp::start(&web, 80).await?, Webapp::start(&other, 80).await?];
+        let networks = [network_of(&docker0)?, network_of(&br0)?];
+        let layout = policy.layout;
+        let (mapper, attached) = lab.host().run(open(policy, networks.to_vec())).await?;
+        Ok(Self { lab, docker0, br0, web, other, layout, mapper, attached, webapps })
+    }
+
+    async fn publish(&self, to: &Container, specs: &[&str]) -> Result<Lease, BoxError> {
+        Ok(self.try_publish(request(dual(to), specs)?).await?)
+    }
+
+    async fn try_publish(&self, request: Publish) -> Result<Lease, portmap::Error> {
+        let mapper = self.mapper.clone();
+        self.lab.host().run(async move { mapper.publish(request).await }).await
+    }
+
+    fn at(&self, port: u16) -> SocketAddr {
+        (self.lab.host().addr4(), port).into()
+    }
+
+    /// Who answers an outside client; `None` where it is refused.
+    async fn who(&self, port: u16) -> Result<Option<String>, BoxError> {
+        match self.lab.client().get(self.at(port)).await {
+            Ok(page) => {
+                assert_eq!(page.remote_ip, IpAddr::from(self.lab.client().addr4()));
+                Ok(Some(page.hostname))
+            }
+            Err(CallError::Refused) => Ok(None),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// All rules that are in force, whoever's they are, and all chains but the built-in ones, which the tools make when
+    /// they are first asked for them, and leave.
+    async fn rules(&self) -> Result<String, BoxError> {
+        let commands: &[&[&str]] = match self.layout {
+            Layout::Nftables => &[&["nft", "-s", "list", "ruleset"]],
+            Layout::Iptables => &[&["iptables-save"], &["ip6tables-save"]],
+        };
+        let mut rules = Vec::new();
+        for command in commands {
+            let listed = self.lab.host().exec(command[0], command[1..].iter().copied()).await?;
+            assert!(listed.status.success(), "{}", listed.stderr);
+            let keep = |line: &&str| {
+                let built_in = line.starts_with(':') && !line.contains("PORTMAP");
+                self.layout == Layout::Nftables || !(built_in || line.starts_with(['#', '*', 'C']))
+            };
+            rules.extend(listed.stdout.lines().filter(keep).map(str::to_owned));
+        }
+        Ok(rules.join("\n"))
+    }
+}
+
+async fn open(
+    policy: Policy,
+    networks: Vec<Network>,
+) -> Result<(RulesMapper, Vec<NetworkLease>), portmap::Error> {
+    let mapper = RulesMapper::open_with(policy, HostSettings::Managed)?;
+    let mut attached = Vec::new();
+    for network in networks {
+        attached.push(mapper.attach(network).await?);
+    }
+    Ok((mapper, attached))
+}
+
+async fn two_to_one(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy).await?;
+    let before = nat.rules().await?;
+    let one = nat.publish(&nat.web, &["8080:80"]).await?;
+    let with_one = nat.rules().await?;
+    let two = nat.publish(&nat.web, &["8081:80"]).await?;
+    let other = nat.publish(&nat.other, &["8082:80"]).await?;
+    two.release().await?;
+    assert_eq!(nat.who(8080).await?.as_deref(), Some("web"));
+    assert_eq!(nat.who(8081).await?, None);
+    assert_eq!(nat.who(8082).await?.as_deref(), Some("other"));
+    other.release().await?;
+    assert_eq!(nat.rules().await?, with_one);
+    one.release().await?;
+    assert_eq!(nat.rules().await?, before);
+    assert!(nat.mapper.reconcile().await?.is_empty());
+    Ok(())
+}
+
+async fn eight(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy).await?;
+    let before = nat.rules().await?;
+    let publishes = (0..8_u16).map(async |number| {
+        let (port, container) =
+            (8080 + number, if number % 2 == 0 { &nat.web } else { &nat.other });
+        nat.publish(container, &[&format!("{port}:80")]).await
+    });
+    let leases = join_all(publishes).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    for (number, port) in (8080..8088).enumerate() {
+        let name = if number % 2 == 0 { "web" } else { "other" };
+        assert_eq!(nat.who(port).await?.as_deref(), Some(name));
+    }
+    for released in join_all(leases.into_iter().map(Lease::release)).await {
+        released?;
+    }
+    assert_eq!(nat.rules().await?, before);
+    Ok(())
+}
+
+/// Sends from one socket until the answer comes from whom it should, or from nobody.
+async fn until_answered_by(client: &UdpSocket, name: Option<&str>) -> Result<(), BoxError> {
+    let begin = Instant::now();
+    let mut answer = [0; 512];
+    loop {
+        // A refusal shows as an error of either call.
+        let _ = client.send(b"who?").await;
+        let read = timeout(Duration::from_millis(50), client.recv(&mut answer)).await;
+        let from = match read {
+            Ok(Ok(length)) => Some(String::from_utf8_lossy(&answer[..length]).into_owned()),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        let right = match name {
+            Some(name) => {
+                from.as_ref().is_some_and(|page| page.contains(&format!("Hostname: {name}\n")))
+            }
+            None => from.is_none(),
+        };
+        if right {
+            return Ok(());
+        }
+        if begin.elapsed() > Duration::from_secs(2) {
+            return Err(format!("after 2 s {name:?} is expected and {from:?} is there").into());
+        }
+    }
+}
+
+async fn udp_flow(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy).await?;
+    let to = nat.at(5353);
+    let client = nat
+        .lab
+        .client()
         .run(async move {
-            let mapper = RulesMapper::open(Policy::default())?;
-            let attached = mapper.attach(network).await?;
-            let lease = mapper.publish(request).await?;
-            Ok::<_, portmap::Error>((mapper, attached, lease))
+            let socket = UdpSocket::bind("0.0.0.0:0").await?;
+            socket.connect(to).await?;
+            std::io::Result::Ok(socket)
         })
         .await?;
-    for (host_addr, client) in [
-        (IpAddr::from(host.addr4()), IpAddr::from(lab.client().addr4())),
-        (host.addr6().into(), lab.client().addr6().into()),
-    ] {
-        let to = SocketAddr::new(host_addr, 8080);
-        assert_eq!(lab.client().get(to).await?.remote_ip, client);
-        assert_eq!(lab.client().ask_udp(to).await?.remote_ip, client);
+    until_answered_by(&client, None).await?;
+    let first = nat.publish(&nat.web, &["5353:80/udp"]).await?;
+    until_answered_by(&client, Some("web")).await?;
+    first.release().await?;
+    until_answered_by(&client, None).await?;
+    let second = nat.publish(&nat.other, &["5353:80/udp"]).await?;
+    until_answered_by(&client, Some("other")).await?;
+    second.release().await?;
+    until_answered_by(&client, None).await
+}
+
+async fn flushed(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy).await?;
+    let _lease = nat.publish(&nat.web, &["8080:80"]).await?;
+    let before = nat.rules().await?;
+    let flush: &[&[&str]] = match nat.layout {
+        Layout::Nftables => {
+            &[&["nft", "flush", "ruleset"], &["nft", "delete", "table", "inet", "portmap"]]
+        }
+        Layout::Iptables => &[
+            &["iptables", "-t", "nat", "-F"],
+            &["iptables", "-F"],
+            &["ip6tables", "-t", "nat", "-F", "PORTMAP"],
+            &["iptables", "-I", "FORWARD", "-j", "ACCEPT", "-s", "192.0.2.77"],
+        ],
+    };
+    for command in flush {
+        // An owned table may not be deleted: that this fails is the point.
+        nat.lab.host().exec(command[0], command[1..].iter().copied()).await?;
     }
-    lease.release().await?;
-    let gone = lab.client().get((host.addr4(), 8080).into()).await;
-    assert!(matches!(gone, Err(CallError::Refused)), "{gone:?}");
-    drop((mapper, attached));
+    let begin = Instant::now();
+    while nat.who(8080).await.ok().flatten().as_deref() != Some("web") {
+        assert!(begin.elapsed() < Duration::from_secs(1), "it is not served after 1 s");
+    }
+    sleep(Duration::from_secs(1)).await;
+    let after = nat.rules().await?;
+    // The foreign rule stays, and what was flushed of the administrator's chain is not ours to put back.
+    let ours = |rules: &str| {
+        let lines = rules.lines().filter(|line| !line.contains("192.0.2.77"));
+        lines.filter(|line| !line.starts_with("-A PORTMAP-USER")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(ours(&after), ours(&before));
+    assert_eq!(after.contains("192.0.2.77"), nat.layout == Layout::Iptables);
+    assert!(nat.mapper.reconcile().await?.is_empty());
     Ok(())
+}
+
+async fn range(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy).await?;
+    let lines = async |specs: &[&str]| -> Result<usize, BoxError> {
+        let lease = nat.publish(&nat.web, specs).await?;
+        let count = nat.rules().await?.lines().count();
+        lease.release().await?;
+        Ok(count)
+    };
+    let short = lines(&["20000-20001:20000-20001"]).await?;
+    assert_eq!(lines(&["20000-23999:20000-23999"]).await?, short);
+
+    let lease = nat.publish(&nat.web, &["20000-23999:20000-23999"]).await?;
+    let _webapp = Webapp::start(&nat.web, 22_222).await?;
+    assert_eq!(nat.who(22_222).await?.as_deref(), Some("web"));
+    lease.release().await?;
+    // Ports that change their numbers, in one range.
+    let lease = nat.publish(&nat.web, &["8080-8084:78-82"]).await?;
+    assert_eq!(nat.who(8082).await?.as_deref(), Some("web"));
+    lease.release().await?;
+    assert_eq!(nat.who(8082).await?, None);
+    Ok(())
+}
+
+async fn refused(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy.clone()).await?;
+    let _lease = nat.publish(&nat.web, &["8080:80"]).await?;
+    let before = nat.rules().await?;
+    let taken = nat.lab.host().run(TcpListener::bind("0.0.0.0:9000")).await?;
+    for specs in [&["8081:80", "9000:80"][..], &["8082:80", "8080:80"]] {
+        let error = nat.try_publish(request(dual(&nat.other), specs)?).await.expect_err(specs[1]);
+        assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}");
+    }
+    drop(taken);
+    assert_eq!(nat.rules().await?, before);
+    // What the failed requests had taken is free.
+    nat.publish(&nat.other, &["8081:80", "8082:80", "9000:80"]).await?.release().await?;
+    assert_eq!(nat.who(8080).await?.as_deref(), Some("web"));
+
+    let again = nat.lab.host().run(async move { RulesMapper::open(policy) }).await;
+    assert_eq!(again.expect_err("two owners").kind(), ErrorKind::Busy);
+    Ok(())
+}
+
+async fn cancelled(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy).await?;
+    let before = nat.rules().await?;
+    let wanted = request(dual(&nat.web), &["8080:80", "20000-20999:20000-20999/udp"])?;
+    for micros in [0, 10, 100, 300, 1000, 3000, 10_000, 30_000] {
+        let (mapper, wanted) = (nat.mapper.clone(), wanted.clone());
+        let publish =
+            async move { timeout(Duration::from_micros(micros), mapper.publish(wanted)).await };
+        // A lease that was granted is dropped here.
+        drop(nat.lab.host().run(publish).await);
+    }
+    // Whatever is still under way is done before this.
+    nat.publish(&nat.other, &["9000:80"]).await?.release().await?;
+    let begin = Instant::now();
+    while nat.rules().await? != before {
+        assert!(begin.elapsed() < Duration::from_secs(2), "{}", nat.rules().await?);
+    }
+    nat.publish(&nat.web, &["8080:80", "20000-20999:20000-20999/udp"]).await?.release().await?;
+    Ok(())
+}
+
+async fn owner(policy: Policy) -> Result<(), BoxError> {
+    let Nat { lab, docker0, br0, web, other, mapper, attached, webapps, .. } =
+        Nat::new(policy).await?;
+    let to = SocketAddr::from((lab.host().addr4(), 8080));
+    let wanted = request(dual(&web), &["8080:80"])?;
+    let publisher = mapper.clone();
+    let lease = lab.host().run(async move { publisher.publish(wanted).await }).await?;
+    // Leases keep what they need: neither the mapper nor its networks may go first.
+    drop((mapper, attached));
+    lab.client().get(to).await?;
+    drop(lease);
+    let ours = |text: &str| text.to_lowercase().contains("portmap");
+    let begin = Instant::now();
+    loop {
+        let nft = lab.host().exec("nft", ["list", "ruleset"]).await?.stdout;
+        // The chain of the administrator is kept, and nothing else.
+        let left = nft.lines().filter(|line| ours(line) && !line.contains("PORTMAP-USER")).count();
+        if left == 0 {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(2), "{nft}");
+    }
+    assert!(matches!(lab.client().get(to).await, Err(CallError::Refused)));
+    drop((docker0, br0, other, webapps));
+    Ok(())
+}
+
+async fn settings(policy: Policy) -> Result<(), BoxError> {
+    const NAMES: [&str; 3] = [
+        "net/ipv4/ip_forward",
+        "net/ipv6/conf/all/forwarding",
+        "net/ipv4/conf/docker0/route_localnet",
+    ];
+    let nat = Nat::new(policy).await?;
+    let host = nat.lab.host().clone();
+    for name in NAMES {
+        assert_eq!(host.read_sysctl(name).await?.trim(), "1", "{name}");
+    }
+    for network in nat.attached {
+        network.detach().await?;
+    }
+    assert_eq!(host.read_sysctl(NAMES[2]).await?.trim(), "0");
+    drop(nat.mapper);
+    let begin = Instant::now();
+    for name in NAMES {
+        while host.read_sysctl(name).await?.trim() != "0" {
+            assert!(begin.elapsed() < Duration::from_secs(2), "{name} is still on");
+        }
+    }
+    Ok(())
+}
+
+async fn unsupported(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy).await?;
+    let before = nat.rules().await?;
+    let (v4, v6) = (nat.web.addr4(), nat.web.addr6());
+    let cases = [
+        (
+            Publish::new([192, 0, 2, 9]).with("8080:80".parse::<portmap::PortSpec>()?),
+            ErrorKind::Invalid,
+        ),
+        (request(v4.into(), &["[::]:8080:80"])?, ErrorKind::Unsupported),
+        (request(v6.into(), &["127.0.0.1:8080:80"])?, ErrorKind::Unsupported),
+    ];
+    for (request, kind) in cases {
+        let error = nat.try_publish(request.clone()).await.expect_err("it was published");
+        assert_eq!(error.kind(), kind, "{request:?}: {error}");
+    }
+    let internal = "intern=10.99.0.0/24,internal".parse::<Network>()?;
+    let _internal = nat.mapper.attach(internal.clone()).await?;
+    let request = Publish::new([10, 99, 0, 2]).with("8080:80".parse::<portmap::PortSpec>()?);
+    assert_eq!(
+        nat.try_publish(request).await.expect_err("internal").kind(),
+        ErrorKind::Unsupported
+    );
+    let twice = nat.mapper.attach(internal).await;
+    assert_eq!(twice.expect_err("attached twice").kind(), ErrorKind::Invalid);
+    drop(_internal);
+
+    // A mapping for every address serves those that it can, and says so.
+    let lease = nat.publish_v4(v4, "8080:80").await?;
+    assert_eq!(lease.bindings()[0].to_string(), format!("tcp 0.0.0.0:8080 -> {v4}:80"));
+    let six = nat.lab.client().get((nat.lab.host().addr6(), 8080).into()).await;
+    assert!(matches!(six, Err(CallError::Refused)), "{six:?}");
+    lease.release().await?;
+    // SCTP is the kernel's to carry; no socket is needed for it.
+    nat.publish(&nat.web, &["8080:80/sctp"]).await?.release().await?;
+    let begin = Instant::now();
+    while nat.rules().await? != before {
+        assert!(begin.elapsed() < Duration::from_secs(2), "{}", nat.rules().await?);
+    }
+    Ok(())
+}
+
+impl Nat {
+    async fn publish_v4(&self, to: std::net::Ipv4Addr, spec: &str) -> Result<Lease, BoxError> {
+        Ok(self.try_publish(request(to.into(), &[spec])?).await?)
+    }
 }

@@ -13,7 +13,7 @@ pub use drift::{Drift, DriftWatch};
 pub use iptables::{
     Difference, DifferenceKind, Iptables, IptablesError, IptablesTools, IptablesVariant,
 };
-pub use nftables::{Nftables, NftablesError, Object, TableOwner};
+pub use nftables::{Nftables, NftablesError, NftablesObject, TableOwner};
 pub use owner::{OwnerError, OwnerLock};
 pub use sysctl::{Sysctl, SysctlError, SysctlGuard};
 pub(crate) use worker::Worker;

@@ -26,10 +26,10 @@ impl Backend {
     }
 
     /// When to look whether somebody else has changed the rules.
-    pub(super) fn lookout(&self) -> Lookout {
+    pub(super) async fn lookout(&self) -> Lookout {
         match self {
             Self::Nftables(_) => Lookout::Never,
-            Self::Iptables(iptables) => Lookout::iptables(iptables.variant()),
+            Self::Iptables(iptables) => Lookout::of_iptables(iptables).await,
         }
     }
 

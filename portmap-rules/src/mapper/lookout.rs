@@ -5,9 +5,9 @@ use std::{future::pending, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use crate::{Drift, DriftWatch, IptablesVariant};
+use crate::{Drift, DriftWatch, Iptables, IptablesVariant};
 
-/// Changes come in bursts, our own among them: a look a burst will do. Others are put right within a second.
+/// Changes come in bursts, a tool's commit a table: a look a burst will do. All is put right within a second.
 const BURST: Duration = Duration::from_millis(300);
 /// How often to look where nothing tells of changes.
 const PERIOD: Duration = Duration::from_millis(800);
@@ -25,12 +25,11 @@ pub(super) enum Lookout {
 
 impl Lookout {
     /// For rules of iptables.
-    pub(super) fn iptables(variant: IptablesVariant) -> Self {
-        let drift = match variant {
-            IptablesVariant::Nft => DriftWatch::open(),
-            IptablesVariant::Legacy => return Self::periodic(),
-        };
-        match drift {
+    pub(super) async fn of_iptables(iptables: &Iptables) -> Self {
+        if iptables.variant() == IptablesVariant::Legacy {
+            return Self::periodic();
+        }
+        match iptables.watch().await {
             Ok(drift) => Self::AfterChange { drift, due: None },
             Err(error) => {
                 warn!(%error, "changes by others are not told, and looked for");

@@ -67,7 +67,7 @@ impl Task {
     /// Does what it is told until nobody can tell it anything any more; then withdraws all rules.
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         let mut orders = Vec::new();
-        let mut lookout = self.kernel.backend.lookout();
+        let mut lookout = self.kernel.backend.lookout().await;
         loop {
             select! {
                 count = inbox.recv_many(&mut orders, BATCH) => match count {

@@ -23,6 +23,9 @@ fn main() -> ExitCode {
     if std::env::var_os(ownership::CHILD).is_some() {
         return ownership::child().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
+    if std::env::var_os(refusals::UNPRIVILEGED).is_some() {
+        return refusals::unprivileged().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let mut suite = Suite::enter();
     constructs::add(&mut suite);
     published::add(&mut suite);

@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufRead, Write as _},
     process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -23,6 +24,8 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(crate) fn add(suite: &mut Suite) {
     let nft = &[Need::Tool("nft")];
     suite.test("an_owned_table_survives_what_others_do", nft, survives);
+    suite.test("a_transaction_that_nobody_waits_for_is_carried_out", nft, not_waited_for);
+    suite.test("a_closed_table_is_gone_while_the_process_forks", &[], reopened);
     suite.test("a_table_of_nobody_survives_its_socket", nft, stays);
     suite.test("an_owned_table_is_gone_after_sigkill", nft, killed);
     suite.test("a_table_that_is_there_already_is_not_taken_over", nft, not_taken);
@@ -51,6 +54,28 @@ async fn survives() -> TestResult {
         tokio::time::sleep(SECOND / 100).await;
     }
     Err("the table outlives its socket".into())
+}
+
+async fn not_waited_for() -> TestResult {
+    let nftables = Nftables::open(TableOwner::Socket)?;
+    // Polled once, and dropped.
+    let _ = timeout(Duration::ZERO, nftables.apply(base()?)).await;
+    nftables.apply(Transaction::default()).await?;
+    assert!(tool::nft_list()?.contains("table inet portmap"));
+    Ok(())
+}
+
+/// Children between fork and exec have a copy of the socket.
+async fn reopened() -> TestResult {
+    let forks = thread::spawn(|| -> io::Result<()> {
+        (0..200).try_for_each(|_| Command::new("true").spawn()?.wait().map(drop))
+    });
+    while !forks.is_finished() {
+        let nftables = Nftables::open(TableOwner::Socket)?;
+        nftables.apply(base()?).await?;
+        nftables.close().await;
+    }
+    Ok(forks.join().map_err(|_| "panicked")??)
 }
 
 async fn stays() -> TestResult {

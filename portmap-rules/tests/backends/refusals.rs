@@ -1,8 +1,11 @@
 //! Refused transactions: nothing changes, and the error says what it was.
 
+use std::io::Write as _;
+
 use portmap_rules::{
-    Chain, Change, Data, DataType, Element, Family, Field, Name, Nftables, NftablesError, Object,
-    Purpose, Rule, Set, TableFamily, TableId, TableOwner, Target, Transaction, Value,
+    Chain, Change, Data, DataType, Element, Family, Field, Name, NatPorts, Nftables, NftablesError,
+    NftablesObject, Purpose, Rule, Set, TableFamily, TableId, TableOwner, Target, Transaction,
+    Value,
 };
 
 use crate::{
@@ -13,6 +16,8 @@ use crate::{
 pub(crate) fn add(suite: &mut Suite) {
     let nft = &[Need::Tool("nft")];
     suite.test("a_refused_object_is_named_and_nothing_changes", nft, named);
+    suite.test("what_nftables_cannot_express_is_refused_before_it_is_sent", &[], inexpressible);
+    suite.test("a_missing_privilege_is_named", &[Need::Tool("setpriv")], denied);
     suite.test("a_long_transaction_is_taken_back_as_a_whole", nft, taken_back);
 }
 
@@ -60,10 +65,13 @@ async fn named() -> TestResult {
     let nftables = Nftables::open(TableOwner::Socket)?;
     nftables.apply(base()).await?;
     let before = tool::nft_list()?;
-    let element =
-        |number| Object::Element { table: table(), set: "ports".into(), element: port(number) };
+    let element = |number| NftablesObject::Element {
+        table: table(),
+        set: "ports".into(),
+        element: port(number),
+    };
     let many: Vec<Element> = (3..=10_000).chain([2]).chain(10_001..11_000).map(port).collect();
-    let cases: Vec<(Vec<Change>, Object, &str)> = vec![
+    let cases: Vec<(Vec<Change>, NftablesObject, &str)> = vec![
         (vec![add_elements(many)], element(2), "add element 2 of set ports in table inet portmap"),
         (
             vec![add_elements(vec![port(5)]), delete_elements(vec![port(1), port(7), port(2)])],
@@ -72,7 +80,7 @@ async fn named() -> TestResult {
         ),
         (
             vec![add_elements(vec![port(5)]), call("nowhere")],
-            Object::Rule { table: table(), chain: "chain".into(), place: 1 },
+            NftablesObject::Rule { table: table(), chain: "chain".into(), place: 1 },
             "add rule 2 of chain chain in table inet portmap",
         ),
         (
@@ -81,12 +89,12 @@ async fn named() -> TestResult {
                 name: "chain".into(),
                 chain: Chain::regular(),
             }],
-            Object::Chain { table: table(), name: "chain".into() },
+            NftablesObject::Chain { table: table(), name: "chain".into() },
             "add chain chain in table inet portmap",
         ),
         (
             vec![Change::DeleteSet { table: table(), name: "none".into(), set: ports() }],
-            Object::Set { table: table(), name: "none".into() },
+            NftablesObject::Set { table: table(), name: "none".into() },
             "delete set none in table inet portmap",
         ),
     ];
@@ -113,8 +121,72 @@ async fn taken_back() -> TestResult {
     failing.push(call("nowhere"));
     let error = nftables.apply(failing.into()).await.expect_err("it is refused");
     let NftablesError::Refused { object, .. } = error else { panic!("{error:?}") };
-    assert!(matches!(*object, Object::Rule { .. }), "{object}");
+    assert!(matches!(*object, NftablesObject::Rule { .. }), "{object}");
     assert_eq!(tool::nft_list()?, before);
     nftables.apply(changes().into()).await?;
+    Ok(())
+}
+
+async fn inexpressible() -> TestResult {
+    let nftables = Nftables::open(TableOwner::Socket)?;
+    nftables.apply(base()).await?;
+    let (values, to) = port(80);
+    let range = (vec![Value::Ports("80-90".parse()?)], to);
+    let dnat = |ports| Target::Dnat { to: [192, 0, 2, 2].into(), ports };
+    let shift = dnat(NatPorts::Shift { base: "80".parse()?, to: "90-99".parse()? });
+    let write = |target| {
+        let rules = vec![Rule { matches: vec![], target, purpose: Purpose::Next }];
+        Change::WriteChain { table: table(), chain: "chain".into(), rules }
+    };
+    let key = vec![Field::DestinationPort];
+    let none = Target::DnatMap { family: Family::Ipv4, key, map: "none".into() };
+    let elements = vec![(values, to)];
+    let cases = [
+        (
+            add_elements(vec![port(5), range]),
+            "element 80-90 of set ports in table inet portmap: nftables has no ranges in a set \
+             without intervals",
+        ),
+        (
+            write(shift),
+            "rule 1 of chain chain in table inet portmap: nftables has no NAT that shifts a range \
+             of ports",
+        ),
+        (
+            write(none),
+            "rule 1 of chain chain in table inet portmap: nftables has no map of addresses of \
+             that name",
+        ),
+        (
+            Change::AddElements { table: table(), set: "none".into(), elements },
+            "elements of set none in table inet portmap: nftables has no set of that name",
+        ),
+    ];
+    let before = tool::nft_list()?;
+    for (change, text) in cases {
+        let error = nftables.apply(vec![change].into()).await.expect_err(text);
+        assert_eq!(error.kind(), portmap_core::ErrorKind::Unsupported);
+        assert_eq!(error.to_string(), text);
+        assert_eq!(tool::nft_list()?, before);
+    }
+    Ok(())
+}
+
+/// Set where this binary is to say what happens to it without privilege.
+pub(crate) const UNPRIVILEGED: &str = "PORTMAP_TEST_UNPRIVILEGED";
+
+async fn denied() -> TestResult {
+    let exe = std::env::current_exe()?;
+    let line = format!("{UNPRIVILEGED}=1 setpriv --bounding-set -net_admin {}", exe.display());
+    assert_eq!(tool::sh(&line)?, "Denied: the kernel would not take the transaction\n");
+    Ok(())
+}
+
+/// The process that lacks the privilege.
+pub(crate) fn unprivileged() -> TestResult {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let nftables = Nftables::open(TableOwner::Socket)?;
+    let error = runtime.block_on(nftables.apply(base())).expect_err("it is not allowed");
+    writeln!(std::io::stdout(), "{:?}: {error}", error.kind())?;
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! How long the kernel takes. The limits are for a release build; the numbers are printed by any.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use portmap_core::{Binding, Protocol};
 use portmap_rules::{Network, Nftables, Policy, Ruleset, TableOwner, compile};
@@ -12,6 +15,7 @@ use crate::{
 
 pub(crate) fn add(suite: &mut Suite) {
     suite.test("ten_thousand_ports_cost_little", &[], ten_thousand);
+    suite.test("a_long_transaction_does_not_hold_up_the_runtime", &[], not_held_up);
 }
 
 /// What an optimised build may take, and what one for debugging may.
@@ -61,5 +65,27 @@ async fn ten_thousand() -> TestResult {
     for (name, median, limit) in medians {
         assert!(median <= limit, "{name}: {median:?} is more than {limit:?}");
     }
+    Ok(())
+}
+
+async fn not_held_up() -> TestResult {
+    let networks: [Network; 1] = ["bridge1=192.0.2.0/24".parse()?];
+    let single = |number: u16| binding(Protocol::Tcp, "*", &number.to_string(), "192.0.2.2", "80");
+    let singles: Vec<Binding> = (20_000..40_000).map(single).collect::<Result<_, _>>()?;
+    let rules = compile(&networks, &singles, &Policy::default())?;
+    let nftables = Nftables::open(TableOwner::Socket)?;
+    let transaction = Ruleset::diff(&nothing(), &rules);
+    // The runtime has one thread: its timer runs while the kernel works, or not at all.
+    let mut ticks = 0;
+    let mut every = tokio::time::interval(Duration::from_millis(1));
+    let mut applied = pin!(nftables.apply(transaction));
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut applied => break result?,
+            _ = every.tick() => ticks += 1,
+        }
+    }
+    assert!(ticks > 5, "{ticks} ticks of a millisecond while 20,000 elements went in");
     Ok(())
 }

@@ -25,18 +25,15 @@ impl Session {
     }
 
     pub(super) fn replace(&self, old: &Ruleset, new: &Ruleset) -> Result<(), IptablesError> {
-        if old.is_empty() {
-            // What a killed process left must not be there twice, nor stay.
-            let left = self.left(new);
-            self.reconcile(new, &[])?;
-            // Later, though the signs are gone then: what guards its ports must not go before what leads there.
-            self.sweep(&left);
-            return Ok(());
-        }
-        let Err(error) = self.apply(&Ruleset::diff(old, new)) else { return Ok(()) };
-        tracing::warn!(%error, "iptables is not as it was left: comparing it");
-        if self.reconcile(new, &[old]).is_ok() {
-            return Ok(());
+        // What a killed process left must not be there twice: nothing is never taken for granted.
+        let attempt =
+            if old.is_empty() { self.begin(new) } else { self.apply(&Ruleset::diff(old, new)) };
+        let Err(error) = attempt else { return Ok(()) };
+        if !old.is_empty() {
+            tracing::warn!(%error, "iptables is not as it was left: comparing it");
+            if self.reconcile(new, &[old]).is_ok() {
+                return Ok(());
+            }
         }
         if let Err(undo) = self.reconcile(old, &[new]) {
             tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
@@ -44,10 +41,19 @@ impl Session {
         Err(error)
     }
 
+    /// Puts the first rules in force. What a killed process left goes then, not before: what guards its ports must not
+    /// go before what leads there. The signs of it are gone by that time, so they are read first.
+    fn begin(&self, new: &Ruleset) -> Result<(), IptablesError> {
+        let left = self.left(new);
+        self.reconcile(new, &[])?;
+        self.sweep(&left);
+        Ok(())
+    }
+
     /// What deletes what a killed process left. In a family that nobody wants there may be no tool to ask.
     fn left(&self, wanted: &Ruleset) -> Vec<(Family, String)> {
         let saved = Family::ALL.into_iter().filter_map(|family| {
-            Some((family, run::save(&self.tools.of_family(family).save).ok()?))
+            Some((family, run::save(&self.tools.of_family(family).ok()?.save).ok()?))
         });
         saved
             .map(|(family, text)| {
@@ -99,7 +105,7 @@ impl Session {
         wanted: &Ruleset,
         others: &[&Ruleset],
     ) -> Result<Repair, IptablesError> {
-        let text = run::save(&self.tools.of_family(family).save)?;
+        let text = run::save(&self.tools.of_family(family)?.save)?;
         Ok(Repair::new(family, &Saved::parse(&text), wanted, others))
     }
 
@@ -127,7 +133,7 @@ impl Session {
         if self.short_commits {
             input = chunk::cut(&input, chunk::RULES);
         }
-        run::restore(&self.tools.of_family(family).restore, &input, &self.authors)
+        run::restore(&self.tools.of_family(family)?.restore, &input, &self.authors)
     }
 
     /// Whether a person's chain, which the transaction would begin, isn't there.
@@ -148,7 +154,7 @@ impl Session {
         if kept.is_empty() {
             return Ok(false);
         }
-        let text = run::save(&self.tools.of_family(family).save)?;
+        let text = run::save(&self.tools.of_family(family)?.save)?;
         let saved = Saved::parse(&text);
         Ok(kept.into_iter().any(|(table, chain)| saved.chain(table, chain).is_none()))
     }

@@ -9,12 +9,13 @@ use std::{
 use super::IptablesError;
 use crate::Family;
 
-/// The programs that write and read the rules of both families.
+/// The programs that write and read the rules of both families. Those for IPv6 may be missing: they are needed where
+/// a network has IPv6.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IptablesTools {
     pub(super) variant: IptablesVariant,
-    pub(super) v4: Pair,
-    pub(super) v6: Pair,
+    v4: Pair,
+    v6: Option<Pair>,
 }
 
 /// The programs for one family.
@@ -66,7 +67,7 @@ impl IptablesTools {
             save: directory.join(format!("{stem}-save")),
         };
         let (v4, v6) = (pair("iptables"), pair("ip6tables"));
-        Ok(Self { variant: ask(&v4.restore)?, v4, v6 })
+        Ok(Self { variant: ask(&v4.restore)?, v4, v6: Some(v6) })
     }
 
     /// The variant.
@@ -74,11 +75,12 @@ impl IptablesTools {
         self.variant
     }
 
-    pub(super) const fn of_family(&self, family: Family) -> &Pair {
-        match family {
-            Family::Ipv4 => &self.v4,
-            Family::Ipv6 => &self.v6,
-        }
+    pub(super) fn of_family(&self, family: Family) -> Result<&Pair, IptablesError> {
+        let pair = match family {
+            Family::Ipv4 => Some(&self.v4),
+            Family::Ipv6 => self.v6.as_ref(),
+        };
+        pair.ok_or_else(|| IptablesError::Missing("ip6tables-restore".to_owned()))
     }
 
     fn from_names(variant: IptablesVariant, infix: &str) -> Result<Self, IptablesError> {
@@ -88,7 +90,7 @@ impl IptablesTools {
                 save: locate(&format!("{stem}{infix}-save"))?,
             })
         };
-        Ok(Self { variant, v4: pair("iptables")?, v6: pair("ip6tables")? })
+        Ok(Self { variant, v4: pair("iptables")?, v6: pair("ip6tables").ok() })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{error, fmt, io};
 use nix::errno::Errno;
 use portmap_core::{Error, ErrorKind};
 
-use super::Object;
+use super::NftablesObject;
 
 /// Why nftables could not be changed. Unless it says otherwise, nothing was.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub enum NftablesError {
         /// Whether it was to go, rather than to come.
         deleting: bool,
         /// What it refused: the first thing, where it refused several.
-        object: Box<Object>,
+        object: Box<NftablesObject>,
         /// The kernel's own words, where it has some.
         hint: Option<String>,
         /// Why.
@@ -27,7 +27,7 @@ pub enum NftablesError {
     /// The rules hold something that nftables cannot express, or that refers to nothing.
     Inexpressible {
         /// What holds it.
-        object: Box<Object>,
+        object: Box<NftablesObject>,
         /// What it is.
         what: &'static str,
     },
@@ -50,7 +50,7 @@ impl NftablesError {
             Self::Open(source) | Self::Transport(source) => of_errno(source),
             // It was there before, or another socket owns it.
             Self::Refused { object, source, .. }
-                if matches!(**object, Object::Table(_))
+                if matches!(**object, NftablesObject::Table(_))
                     && matches!(errno(source), Some(Errno::EEXIST | Errno::EPERM)) =>
             {
                 ErrorKind::Busy
@@ -85,7 +85,11 @@ impl fmt::Display for NftablesError {
         match self {
             Self::Open(_) => f.write_str("no socket to netfilter"),
             Self::Refused { deleting, object, hint, .. } => {
-                let verb = if *deleting { "delete" } else { "add" };
+                let verb = match **object {
+                    NftablesObject::Transaction => "take",
+                    _ if *deleting => "delete",
+                    _ => "add",
+                };
                 write!(f, "the kernel would not {verb} {object}")?;
                 hint.iter().try_for_each(|hint| write!(f, ": {hint}"))
             }

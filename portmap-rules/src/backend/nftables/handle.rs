@@ -10,9 +10,9 @@ use crate::{
 
 /// nftables in one network namespace, over one socket.
 ///
-/// **Dropping it ends the tables** that were made through it, unless they belong to [`TableOwner::Nobody`]: the
-/// kernel removes them when the socket closes, and does so as well where the process is killed. The drop itself
-/// doesn't wait for that; [`close`](Self::close) does.
+/// **Dropping it ends the tables** that were made through it, unless they belong to [`TableOwner::Nobody`]. The drop
+/// itself doesn't wait for that; [`close`](Self::close) does. Where the process is killed, the kernel removes them as
+/// the socket closes: a child that was forked and has called no `exec` has it too, and keeps the tables for as long.
 ///
 /// A thread of its own sends and waits: the kernel carries a transaction out while it is being sent, which takes
 /// some 15 ms for 10,000 elements and would stall an executor.
@@ -87,7 +87,7 @@ impl Nftables {
         self.port
     }
 
-    /// Closes the socket, and waits until the kernel has removed what it owned: up to 20 ms.
+    /// Ends the tables, closes the socket, and waits for both: up to some 20 ms.
     ///
     /// # Cancel safety
     /// The socket closes in any case.

@@ -14,4 +14,4 @@ mod undo;
 
 pub use error::NftablesError;
 pub use handle::{Nftables, TableOwner};
-pub use object::Object;
+pub use object::NftablesObject;

@@ -7,7 +7,7 @@ use crate::{Element, Name, TableId, Value};
 /// What a change was about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Object {
+pub enum NftablesObject {
     /// A table.
     Table(TableId),
     /// A chain.
@@ -60,7 +60,7 @@ pub enum Object {
     Transaction,
 }
 
-impl Display for Object {
+impl Display for NftablesObject {
     /// `element tcp . 192.0.2.9 . 8080 of set on-addr4 in table inet portmap`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

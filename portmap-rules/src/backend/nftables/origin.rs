@@ -1,6 +1,6 @@
 //! From a message back to what it is about.
 
-use super::Object;
+use super::NftablesObject;
 use crate::{Change, Element};
 
 /// What a message is about.
@@ -34,36 +34,38 @@ impl Origin {
     }
 
     /// By its name: what of `change` the kernel means, where it points at `offset` in the message.
-    pub(super) fn object(&self, change: &Change, offset: Option<usize>) -> Object {
+    pub(super) fn object(&self, change: &Change, offset: Option<usize>) -> NftablesObject {
         match change {
-            Change::AddTable(table) | Change::DeleteTable(table) => Object::Table(table.clone()),
+            Change::AddTable(table) | Change::DeleteTable(table) => {
+                NftablesObject::Table(table.clone())
+            }
             Change::AddSet { table, name, .. } | Change::DeleteSet { table, name, .. } => {
-                Object::Set { table: table.clone(), name: name.clone() }
+                NftablesObject::Set { table: table.clone(), name: name.clone() }
             }
             Change::AddChain { table, name, .. } | Change::DeleteChain { table, name, .. } => {
-                Object::Chain { table: table.clone(), name: name.clone() }
+                NftablesObject::Chain { table: table.clone(), name: name.clone() }
             }
             Change::AddElements { table, set, elements }
             | Change::DeleteElements { table, set, elements } => {
                 let (table, set) = (table.clone(), set.clone());
                 match self.element(elements, offset).cloned() {
-                    Some(element) => Object::Element { table, set, element },
-                    None => Object::Elements { table, set },
+                    Some(element) => NftablesObject::Element { table, set, element },
+                    None => NftablesObject::Elements { table, set },
                 }
             }
             Change::WriteChain { table, chain, .. } => {
                 let (table, chain) = (table.clone(), chain.clone());
                 match self.part {
-                    Part::Rule(place) => Object::Rule { table, chain, place },
-                    _ => Object::Rules { table, chain },
+                    Part::Rule(place) => NftablesObject::Rule { table, chain, place },
+                    _ => NftablesObject::Rules { table, chain },
                 }
             }
             Change::DeleteRule { table, chain, .. } => {
-                Object::Rules { table: table.clone(), chain: chain.clone() }
+                NftablesObject::Rules { table: table.clone(), chain: chain.clone() }
             }
             Change::InsertRule { table, chain, place, .. } => {
                 let (table, chain) = (table.clone(), chain.clone());
-                Object::Rule { table, chain, place: *place }
+                NftablesObject::Rule { table, chain, place: *place }
             }
         }
     }

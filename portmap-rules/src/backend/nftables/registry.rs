@@ -1,4 +1,4 @@
-//! What the sets look like that elements and rules refer to.
+//! The tables that were made, and what the sets look like that elements and rules refer to.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(super) struct Shape {
     pub data: Option<DataType>,
 }
 
-/// The sets that exist. The kernel could be asked; but we made them.
+/// The tables and sets that exist. The kernel could be asked; but we made them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Registry(BTreeMap<TableId, BTreeMap<Name, Shape>>);
 
@@ -24,14 +24,27 @@ impl Registry {
         self.0.get(table)?.get(set).copied()
     }
 
+    pub(super) fn tables(&self) -> impl Iterator<Item = &TableId> {
+        self.0.keys()
+    }
+
     /// Whether [`note`](Self::note) would change anything.
     pub(super) const fn concerns(change: &Change) -> bool {
-        matches!(change, Change::AddSet { .. } | Change::DeleteSet { .. } | Change::DeleteTable(_))
+        matches!(
+            change,
+            Change::AddTable(_)
+                | Change::DeleteTable(_)
+                | Change::AddSet { .. }
+                | Change::DeleteSet { .. }
+        )
     }
 
     /// Keeps up with a change.
     pub(super) fn note(&mut self, change: &Change) {
         match change {
+            Change::AddTable(table) => {
+                self.0.entry(table.clone()).or_default();
+            }
             Change::AddSet { table, name, set } => {
                 let sets = self.0.entry(table.clone()).or_default();
                 sets.insert(name.clone(), Shape::of(set));

@@ -8,8 +8,8 @@ use crate::{Family, Interface};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Sysctl {
-    /// Whether the host passes on what isn't for itself. For IPv6 also: while it does, it takes no default route from
-    /// router advertisements, unless `accept_ra` is 2.
+    /// Whether the host passes on what isn't for itself. To write it is to write every interface's own `forwarding`. For
+    /// IPv6 also: while it is on, the host takes no default route from router advertisements, unless `accept_ra` is 2.
     Forward(Family),
     /// Whether packets from and to 127.0.0.0/8 may pass an interface: NAT of 127.0.0.1 needs it on the bridge.
     ///

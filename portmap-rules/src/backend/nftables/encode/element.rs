@@ -26,12 +26,38 @@ const ROOM: usize = 60_000;
 
 type Set<'a> = (&'a TableId, &'a Name, Shape);
 
-pub(super) fn add(batch: &mut Batch, change: usize, set: Set<'_>, elements: &[Element]) {
+/// The error is an element that the set cannot have.
+pub(super) fn add<'e>(
+    batch: &mut Batch,
+    change: usize,
+    set: Set<'_>,
+    elements: &'e [Element],
+) -> Result<(), &'e Element> {
+    check(set, elements)?;
     write(batch, (change, msg::NEWSETELEM, NEW), set, elements);
+    Ok(())
 }
 
-pub(super) fn delete(batch: &mut Batch, change: usize, set: Set<'_>, elements: &[Element]) {
+/// The error is an element that the set cannot have.
+pub(super) fn delete<'e>(
+    batch: &mut Batch,
+    change: usize,
+    set: Set<'_>,
+    elements: &'e [Element],
+) -> Result<(), &'e Element> {
+    check(set, elements)?;
     write(batch, (change, msg::DELSETELEM, 0), set, elements);
+    Ok(())
+}
+
+/// A set without intervals would take the beginning of a range for all of it.
+fn check<'e>((.., shape): Set<'_>, elements: &'e [Element]) -> Result<(), &'e Element> {
+    let is_single = |value: &Value| {
+        let (low, high) = value::bounds(*value);
+        low == high
+    };
+    let wrong = |(values, _): &&Element| !shape.interval && !values.iter().all(is_single);
+    elements.iter().find(wrong).map_or(Ok(()), Err)
 }
 
 fn write(

@@ -7,9 +7,16 @@ use crate::{
         netlink::Writer,
         nftables::{
             kernel::{
-                NF_ACCEPT, NF_DROP, NFT_JUMP, NFT_RETURN, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
-                NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_LIST_ELEM, NFTA_VERDICT_CHAIN,
-                NFTA_VERDICT_CODE, nfproto,
+                NF_ACCEPT, NF_DROP, NFT_JUMP, NFT_RETURN, NFTA_BITWISE_DREG, NFTA_BITWISE_LEN,
+                NFTA_BITWISE_MASK, NFTA_BITWISE_SREG, NFTA_BITWISE_XOR, NFTA_CMP_DATA, NFTA_CMP_OP,
+                NFTA_CMP_SREG, NFTA_CT_DREG, NFTA_CT_KEY, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
+                NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_FIB_DREG, NFTA_FIB_FLAGS, NFTA_FIB_RESULT,
+                NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM, NFTA_LOOKUP_DREG,
+                NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG, NFTA_META_DREG,
+                NFTA_META_KEY, NFTA_NAT_FAMILY, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN,
+                NFTA_NAT_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN,
+                NFTA_PAYLOAD_OFFSET, NFTA_RANGE_FROM_DATA, NFTA_RANGE_OP, NFTA_RANGE_SREG,
+                NFTA_RANGE_TO_DATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, nfproto,
             },
             register::{self, FIRST},
         },
@@ -67,18 +74,18 @@ impl From<Verdict> for Code<'_> {
 /// `iifname`, `meta l4proto`..
 pub(super) fn meta(writer: &mut Writer, key: Meta, register: u32) {
     expression(writer, "meta", |writer| {
-        writer.be32(2, key as u32);
-        writer.be32(1, register);
+        writer.be32(NFTA_META_KEY, key as u32);
+        writer.be32(NFTA_META_DREG, register);
     });
 }
 
 /// Bytes of a header.
 pub(super) fn payload(writer: &mut Writer, base: Base, offset: u32, len: u32, register: u32) {
     expression(writer, "payload", |writer| {
-        writer.be32(1, register);
-        writer.be32(2, base as u32);
-        writer.be32(3, offset);
-        writer.be32(4, len);
+        writer.be32(NFTA_PAYLOAD_DREG, register);
+        writer.be32(NFTA_PAYLOAD_BASE, base as u32);
+        writer.be32(NFTA_PAYLOAD_OFFSET, offset);
+        writer.be32(NFTA_PAYLOAD_LEN, len);
     });
 }
 
@@ -86,47 +93,47 @@ pub(super) fn payload(writer: &mut Writer, base: Base, offset: u32, len: u32, re
 pub(super) fn fib_type(writer: &mut Writer, addr: Fib) {
     const ADDRTYPE: u32 = 3;
     expression(writer, "fib", |writer| {
-        writer.be32(3, addr as u32);
-        writer.be32(2, ADDRTYPE);
-        writer.be32(1, FIRST);
+        writer.be32(NFTA_FIB_FLAGS, addr as u32);
+        writer.be32(NFTA_FIB_RESULT, ADDRTYPE);
+        writer.be32(NFTA_FIB_DREG, FIRST);
     });
 }
 
 /// `ct state`, `ct status`
 pub(super) fn ct(writer: &mut Writer, key: Ct) {
     expression(writer, "ct", |writer| {
-        writer.be32(2, key as u32);
-        writer.be32(1, FIRST);
+        writer.be32(NFTA_CT_KEY, key as u32);
+        writer.be32(NFTA_CT_DREG, FIRST);
     });
 }
 
 /// The first register and a mask.
 pub(super) fn and(writer: &mut Writer, mask: &[u8]) {
     expression(writer, "bitwise", |writer| {
-        writer.be32(1, FIRST);
-        writer.be32(2, FIRST);
-        writer.be32(3, mask.len() as u32);
-        data(writer, 4, mask);
-        data(writer, 5, &[0; 16][..mask.len()]);
+        writer.be32(NFTA_BITWISE_SREG, FIRST);
+        writer.be32(NFTA_BITWISE_DREG, FIRST);
+        writer.be32(NFTA_BITWISE_LEN, mask.len() as u32);
+        data(writer, NFTA_BITWISE_MASK, mask);
+        data(writer, NFTA_BITWISE_XOR, &[0; 16][..mask.len()]);
     });
 }
 
 /// Ends the rule unless the first register holds this; or, with `not`, if it does.
 pub(super) fn compare(writer: &mut Writer, not: bool, value: &[u8]) {
     expression(writer, "cmp", |writer| {
-        writer.be32(1, FIRST);
-        writer.be32(2, not.into());
-        data(writer, 3, value);
+        writer.be32(NFTA_CMP_SREG, FIRST);
+        writer.be32(NFTA_CMP_OP, not.into());
+        data(writer, NFTA_CMP_DATA, value);
     });
 }
 
 /// Ends the rule unless the first register lies within.
 pub(super) fn range(writer: &mut Writer, not: bool, (low, high): (Bytes, Bytes)) {
     expression(writer, "range", |writer| {
-        writer.be32(1, FIRST);
-        writer.be32(2, not.into());
-        data(writer, 3, low.as_slice());
-        data(writer, 4, high.as_slice());
+        writer.be32(NFTA_RANGE_SREG, FIRST);
+        writer.be32(NFTA_RANGE_OP, not.into());
+        data(writer, NFTA_RANGE_FROM_DATA, low.as_slice());
+        data(writer, NFTA_RANGE_TO_DATA, high.as_slice());
     });
 }
 
@@ -134,10 +141,10 @@ pub(super) fn range(writer: &mut Writer, not: bool, (low, high): (Bytes, Bytes))
 pub(super) fn look_up(writer: &mut Writer, not: bool, set: &Name) {
     const INVERTED: u32 = 1;
     expression(writer, "lookup", |writer| {
-        writer.text(1, set.as_str());
-        writer.be32(2, FIRST);
+        writer.text(NFTA_LOOKUP_SET, set.as_str());
+        writer.be32(NFTA_LOOKUP_SREG, FIRST);
         if not {
-            writer.be32(5, INVERTED);
+            writer.be32(NFTA_LOOKUP_FLAGS, INVERTED);
         }
     });
 }
@@ -145,25 +152,25 @@ pub(super) fn look_up(writer: &mut Writer, not: bool, set: &Name) {
 /// Ends the rule unless the map has what is in the registers; what it says for it goes `to` a register.
 pub(super) fn map(writer: &mut Writer, map: &Name, to: u32) {
     expression(writer, "lookup", |writer| {
-        writer.text(1, map.as_str());
-        writer.be32(2, FIRST);
-        writer.be32(3, to);
+        writer.text(NFTA_LOOKUP_SET, map.as_str());
+        writer.be32(NFTA_LOOKUP_SREG, FIRST);
+        writer.be32(NFTA_LOOKUP_DREG, to);
     });
 }
 
 /// A value into a register.
 pub(super) fn immediate(writer: &mut Writer, register: u32, value: &[u8]) {
     expression(writer, "immediate", |writer| {
-        writer.be32(1, register);
-        data(writer, 2, value);
+        writer.be32(NFTA_IMMEDIATE_DREG, register);
+        data(writer, NFTA_IMMEDIATE_DATA, value);
     });
 }
 
 /// What becomes of the packet.
 pub(super) fn verdict(writer: &mut Writer, verdict: Code<'_>) {
     expression(writer, "immediate", |writer| {
-        writer.be32(1, register::VERDICT);
-        writer.nest(2, |writer| code(writer, verdict));
+        writer.be32(NFTA_IMMEDIATE_DREG, register::VERDICT);
+        writer.nest(NFTA_IMMEDIATE_DATA, |writer| code(writer, verdict));
     });
 }
 
@@ -171,10 +178,10 @@ pub(super) fn verdict(writer: &mut Writer, verdict: Code<'_>) {
 pub(super) fn dnat(writer: &mut Writer, to: Family, port: Option<u32>) {
     const DNAT: u32 = 1;
     expression(writer, "nat", |writer| {
-        writer.be32(1, DNAT);
-        writer.be32(2, u32::from(number(to)));
-        writer.be32(3, FIRST);
-        port.iter().for_each(|register| writer.be32(5, *register));
+        writer.be32(NFTA_NAT_TYPE, DNAT);
+        writer.be32(NFTA_NAT_FAMILY, u32::from(number(to)));
+        writer.be32(NFTA_NAT_REG_ADDR_MIN, FIRST);
+        port.iter().for_each(|register| writer.be32(NFTA_NAT_REG_PROTO_MIN, *register));
     });
 }
 
@@ -211,7 +218,6 @@ fn data(writer: &mut Writer, kind: u16, value: &[u8]) {
     writer.nest(kind, |writer| writer.attr(NFTA_DATA_VALUE, value));
 }
 
-/// Attributes within an expression have numbers of its own: `NFTA_META_DREG` is 1, `NFTA_META_KEY` 2, and so on.
 fn expression(writer: &mut Writer, name: &str, body: impl FnOnce(&mut Writer)) {
     writer.nest(NFTA_LIST_ELEM, |writer| {
         writer.text(NFTA_EXPR_NAME, name);

@@ -14,13 +14,13 @@ use std::borrow::Cow;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
 use super::{
-    NftablesError, Object, TableOwner,
+    NftablesError, NftablesObject, TableOwner,
     batch::Batch,
     kernel::{NFT_TABLE_F_OWNER, NFTA_TABLE_FLAGS, NFTA_TABLE_NAME, msg, nfproto},
     origin::Origin,
     registry::{Registry, Shape},
 };
-use crate::{Change, Name, TableFamily, TableId, Transaction};
+use crate::{Change, Element, Name, TableFamily, TableId, Transaction};
 
 /// What a transaction becomes.
 #[derive(Debug)]
@@ -92,11 +92,13 @@ impl Encoder<'_> {
             }
             Change::AddElements { table, set, elements } => {
                 let shape = self.shape(place, change, table, set)?;
-                element::add(&mut self.batch, place, (table, set, shape), elements);
+                element::add(&mut self.batch, place, (table, set, shape), elements)
+                    .map_err(|element| range(table, set, element))?;
             }
             Change::DeleteElements { table, set, elements } => {
                 let shape = self.shape(place, change, table, set)?;
-                element::delete(&mut self.batch, place, (table, set, shape), elements);
+                element::delete(&mut self.batch, place, (table, set, shape), elements)
+                    .map_err(|element| range(table, set, element))?;
             }
             Change::WriteChain { table, chain, rules } => {
                 let registry = &self.registry;
@@ -105,7 +107,8 @@ impl Encoder<'_> {
                     rule::append(&mut self.batch, (place, number), (table, chain), rule, registry)
                         .map_err(|what| {
                             let (table, chain) = (table.clone(), chain.clone());
-                            let object = Box::new(Object::Rule { table, chain, place: number });
+                            let object =
+                                Box::new(NftablesObject::Rule { table, chain, place: number });
                             NftablesError::Inexpressible { object, what }
                         })?;
                 }
@@ -150,6 +153,12 @@ impl Encoder<'_> {
             what: "set of that name",
         })
     }
+}
+
+fn range(table: &TableId, set: &Name, element: &Element) -> NftablesError {
+    let (table, set, element) = (table.clone(), set.clone(), element.clone());
+    let object = Box::new(NftablesObject::Element { table, set, element });
+    NftablesError::Inexpressible { object, what: "ranges in a set without intervals" }
 }
 
 const fn family(table: &TableId) -> u8 {
