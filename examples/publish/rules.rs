@@ -26,10 +26,13 @@ pub(crate) async fn run(args: &Args, plan: &Plan, ends: &mut Ends) -> Result<(),
     needs::check(&policy)?;
 
     let mapper = RulesMapper::open_with(policy.clone(), HostSettings::Managed);
-    let mapper = mapper.map_err(|error| needs::explain(error.into()))?;
+    let mapper = mapper.map_err(|error| needs::explain(error.into(), &policy))?;
     let demo = match plan.for_webapp() {
         [] => None,
-        specs => Some(Contained::start(specs).await.map_err(needs::explain)?),
+        specs => {
+            let demo = Contained::start(specs).await;
+            Some(demo.map_err(|error| needs::explain(error, &policy))?)
+        }
     };
     let mut attached = Vec::new();
     let served = serve(args, plan, &policy, &mapper, demo.as_ref(), &mut attached, ends).await;
@@ -57,7 +60,7 @@ async fn serve(
     }
     for network in networks {
         let lease = mapper.attach(network).await;
-        attached.push(lease.map_err(|error| needs::explain(error.into()))?);
+        attached.push(lease.map_err(|error| needs::explain(error.into(), policy))?);
     }
     let requests = plan.with_webapp(demo.map(|demo| demo.request(plan.for_webapp())));
     let lease = publish_all(mapper, requests).await?;

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use portmap::{
     BoxError, ErrorKind,
-    rules::{Hairpin, Policy},
+    rules::{Hairpin, Layout, Policy},
 };
 use portmap_testkit::LabError;
 
@@ -35,13 +35,16 @@ const fn without_admin(mask: u64) -> bool {
 ///
 /// A privilege can turn out to be missing that the process seems to have: in a user namespace, say, without a network
 /// namespace of its own.
-pub(super) fn explain(error: BoxError) -> BoxError {
+pub(super) fn explain(error: BoxError, policy: &Policy) -> BoxError {
     let by_mapper = error.downcast_ref::<portmap::Error>().map(portmap::Error::kind);
     let by_lab = error.downcast_ref::<LabError>().is_some_and(demo::is_denied);
     let said = chain(error.as_ref());
     match by_mapper {
         Some(ErrorKind::Denied) => format!("NAT in the kernel needs CAP_NET_ADMIN: {said}").into(),
-        Some(ErrorKind::Busy) => format!("{said}; choose another --prefix").into(),
+        // Two owners of iptables rules would each keep putting its own first.
+        Some(ErrorKind::Busy) if policy.layout == Layout::Nftables => {
+            format!("{said}; choose another --prefix").into()
+        }
         _ if by_lab => {
             format!("NAT in the kernel needs CAP_NET_ADMIN, and its webapp CAP_SYS_ADMIN: {said}")
                 .into()
