@@ -4,27 +4,35 @@
 //! $ cargo run --release --example publish -- 8080:80
 //! ```
 //!
-//! `main` is the life of a publish: find the target, publish, wait for a signal, release.
+//! `main` reads what is wanted; `proxy` and `rules` are the life of a publish in either way: make what is missing,
+//! publish, wait for a signal, release.
 
 mod args;
+mod assume;
 mod connections;
+mod demo;
+mod dry_run;
+mod ends;
 mod output;
-mod target;
+mod plan;
+mod proxy;
+mod rules;
+mod want;
 
-use std::{error::Error, process::ExitCode};
+use std::process::ExitCode;
 
-use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use portmap::{PortMapper, ProxyMapper};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use portmap::BoxError;
 
-use crate::{args::Args, output::say, target::Target};
-
-type BoxError = Box<dyn Error + Send + Sync>;
+use crate::{
+    args::{Args, Mode},
+    ends::Ends,
+    plan::Plan,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(args.log_filter())
@@ -49,51 +57,14 @@ fn raise_descriptor_limit() -> nix::Result<()> {
 }
 
 async fn publish(args: Args) -> Result<(), BoxError> {
+    let plan = Plan::new(&args);
+    if args.dry_run {
+        return dry_run::show(&args, &plan);
+    }
     // Listened to from the start: a signal during set-up takes effect right after it.
     let mut ends = Ends::new()?;
-    let target = Target::find(&args).await?;
-    let served = serve(&args, &target, &mut ends).await;
-    let removed = target.remove().await;
-    served.and(removed)
-}
-
-async fn serve(args: &Args, target: &Target, ends: &mut Ends) -> Result<(), BoxError> {
-    let mapper = match args.mode {
-        args::Mode::Proxy => {
-            ProxyMapper::new().drain_limit(args.drain_limit()).layer(connections::report())
-        }
-    };
-    let lease = mapper.publish(target.request(args)?).await?;
-    say(target);
-    say(output::Table(lease.bindings()));
-    say("Ctrl-C ends it.");
-
-    ends.wait().await;
-    tokio::select! {
-        released = lease.release() => Ok(released?),
-        // Asked twice: whoever is still connected is reset.
-        () = ends.wait() => Ok(()),
-    }
-}
-
-/// The signals that end the program in order.
-struct Ends([Signal; 3]);
-
-impl Ends {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self([
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn wait(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
+    match args.mode {
+        Mode::Proxy => proxy::run(&args, &plan, &mut ends).await,
+        Mode::Rules => rules::run(&args, &plan, &mut ends).await,
     }
 }

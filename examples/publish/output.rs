@@ -4,14 +4,18 @@ use std::{
     error::Error,
     fmt::{self, Display, Formatter},
     io::{Write, stdout},
-    net::SocketAddr,
 };
 
-use portmap::Binding;
+use portmap::{Binding, Endpoint, HostAddr, HostPort, Mapping, PortRange, Protocol, Publish};
 
 /// Prints a line. Where nobody reads any more, that is no reason to end.
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(stdout().lock(), "{line}");
+}
+
+/// Prints a text that ends its lines itself.
+pub(crate) fn print(text: impl Display) {
+    let _ = write!(stdout().lock(), "{text}");
 }
 
 /// An error and its causes on one line, each said once.
@@ -25,19 +29,44 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    line
+    // A tool's own words may have several.
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What is published, in columns.
-pub(crate) struct Table<'a>(pub(crate) &'a [Binding]);
+pub(crate) struct Table(Vec<[String; 3]>);
 
-impl Display for Table<'_> {
+impl Table {
+    /// What is in force.
+    pub(crate) fn of_bindings(bindings: &[Binding]) -> Self {
+        Self::of(bindings.iter().map(|binding| {
+            let host = format!("{}:{}", binding.host_addr(), binding.host_ports());
+            row(binding.protocol(), host, binding.endpoint(), binding.container_ports())
+        }))
+    }
+
+    /// What is asked for.
+    pub(crate) fn of_requests(requests: &[Publish]) -> Self {
+        let mappings = requests.iter().flat_map(|request| {
+            request.mappings().iter().map(|mapping| (request.endpoint(), mapping))
+        });
+        Self::of(mappings.flat_map(|(endpoint, mapping)| {
+            mapping.host().map(move |host| {
+                let host = asked(host, mapping);
+                row(mapping.protocol(), host, endpoint, mapping.container_ports())
+            })
+        }))
+    }
+
+    fn of(rows: impl Iterator<Item = [String; 3]>) -> Self {
+        let head = ["protocol", "host address", "endpoint"].map(str::to_owned);
+        Self(std::iter::once(head).chain(rows).collect())
+    }
+}
+
+impl Display for Table {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let rows = self.0.iter().map(row);
-        let rows: Vec<_> =
-            std::iter::once(["protocol", "host address", "endpoint"].map(str::to_owned))
-                .chain(rows)
-                .collect();
+        let Self(rows) = self;
         let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
         let (protocol, host) = (width(0), width(1));
         let lines: Vec<_> = rows
@@ -48,21 +77,21 @@ impl Display for Table<'_> {
     }
 }
 
-fn row(binding: &Binding) -> [String; 3] {
-    let ports = binding.container_ports();
-    let endpoint: Vec<_> = binding
-        .endpoint()
-        .addrs()
-        .map(|addr| match SocketAddr::new(addr, 0) {
-            SocketAddr::V4(_) => format!("{addr}:{ports}"),
-            SocketAddr::V6(_) => format!("[{addr}]:{ports}"),
-        })
-        .collect();
-    [
-        binding.protocol().to_string(),
-        format!("{}:{}", binding.host_addr(), binding.host_ports()),
-        endpoint.join(", "),
-    ]
+fn row(protocol: Protocol, host: String, endpoint: Endpoint, ports: PortRange) -> [String; 3] {
+    let addrs = endpoint.addrs().map(|addr| format!("{}:{ports}", HostAddr::Ip(addr)));
+    [protocol.to_string(), host, addrs.collect::<Vec<_>>().join(", ")]
+}
+
+/// The host's side before its ports are taken: `*:8080`, `*:ephemeral`, `*:(one of 8000-8010)`.
+fn asked(host: HostAddr, mapping: &Mapping) -> String {
+    match mapping.host_port() {
+        HostPort::Exact(ports) => format!("{host}:{ports}"),
+        HostPort::AnyOf(ports) => format!("{host}:(one of {ports})"),
+        HostPort::Ephemeral => match mapping.container_ports().len() {
+            1 => format!("{host}:ephemeral"),
+            several => format!("{host}:(ephemeral, {several})"),
+        },
+    }
 }
 
 /// A number of bytes, to three digits.

@@ -5,7 +5,9 @@ mod faults;
 mod limits;
 mod nat_paths;
 mod paths;
+mod process;
 mod publish;
+mod publish_rules;
 mod rules;
 mod seed;
 mod support;
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     seed::tests(&mut suite);
     paths::tests(&mut suite);
     publish::tests(&mut suite);
+    publish_rules::tests(&mut suite);
     rules::tests(&mut suite);
     nat_paths::tests(&mut suite);
     dial::tests(&mut suite);

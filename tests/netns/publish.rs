@@ -5,15 +5,15 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use portmap::BoxError;
-use portmap_testkit::{Child, Lab, Need, Node, Suite, Webapp};
+use portmap_testkit::{Lab, Need, Suite, Webapp};
 use tokio::time::sleep;
 
-use crate::support::tool;
+use crate::{
+    process::{links, listeners, signal, start},
+    support::tool,
+};
 
 pub(crate) fn tests(suite: &mut Suite) {
     let netns = [Need::Netns];
@@ -25,36 +25,6 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("publish_says_in_one_line_what_is_wrong", &netns, errors);
     suite.test("publish_names_both_addresses_of_a_refused_dial", &netns, refused);
     suite.test("publish_on_lo_alone_has_its_exact_output", &netns, output);
-}
-
-/// The tool, started and ready.
-async fn start(host: &Node, args: &[&str]) -> Result<Child, BoxError> {
-    let mut child = host.command(&tool()?.to_string_lossy(), args.iter().copied()).await?;
-    child.read_until("Ctrl-C ends it.\n").await?;
-    Ok(child)
-}
-
-fn signal(child: &Child, signal: Signal) -> Result<(), BoxError> {
-    let pid = child.pid().ok_or("it has ended")?;
-    Ok(kill(Pid::from_raw(pid.try_into()?), signal)?)
-}
-
-async fn links(host: &Node) -> Result<Vec<String>, BoxError> {
-    let table = host.run(async { std::fs::read_to_string("/proc/thread-self/net/dev") }).await?;
-    let names = table.lines().skip(2).filter_map(|line| line.split(':').next());
-    Ok(names.map(|name| name.trim().to_owned()).collect())
-}
-
-async fn listeners(host: &Node) -> Result<usize, BoxError> {
-    let tables = host.run(async {
-        ["tcp", "tcp6"]
-            .map(|table| std::fs::read_to_string(format!("/proc/thread-self/net/{table}")))
-    });
-    let mut count = 0;
-    for table in tables.await {
-        count += table?.lines().filter(|line| line.contains(" 0A ")).count();
-    }
-    Ok(count)
 }
 
 async fn webapp() -> Result<(), BoxError> {

@@ -10,8 +10,8 @@ use std::{
 
 use portmap_core::{Binding, ErrorKind, Protocol};
 use portmap_rules::{
-    Drift, Iptables, IptablesError, IptablesTools, IptablesVariant, Layout, Network, Policy,
-    Ruleset, compile,
+    Drift, Hairpin, Iptables, IptablesError, IptablesTools, IptablesVariant, Layout, Network,
+    Policy, Ruleset, compile,
 };
 
 use tokio::time::timeout;
@@ -35,6 +35,8 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.test("what_a_killed_process_left_is_not_doubled", NEEDS, async || {
         for_each_variant(not_doubled).await
     });
+    suite
+        .test("what_a_killed_process_left_is_swept", NEEDS, async || for_each_variant(swept).await);
     suite.test("a_thousand_mappings_are_one_publish", NEEDS, async || {
         for_each_variant(thousand).await
     });
@@ -192,6 +194,32 @@ async fn not_doubled(iptables: Iptables, host: Host) -> TestResult {
     host.run("-I FORWARD -j DOCKER-FORWARD; $I -A FORWARD -j DOCKER-USER")?;
     iptables.replace(nothing(), all).await?;
     assert_eq!(host.list()?, whole);
+    Ok(())
+}
+
+/// The one that was killed had other networks, and IPv6.
+async fn swept(iptables: Iptables, host: Host) -> TestResult {
+    for hairpin in [Hairpin::Masquerade, Hairpin::Bridge] {
+        let policy = Policy { layout: Layout::Iptables, hairpin, ..Policy::default() };
+        let policy = Policy { prefix: "DOCKER".parse()?, ..policy };
+        let networks = ["docker0=172.17.0.0/16,trusted=eth1", "bridge1=192.0.2.0/24,2001:db8::/64"];
+        let networks = [networks[0].parse()?, networks[1].parse()?];
+        let dead = Arc::new(compile(&networks, &bindings()?, &policy)?);
+        let new = Arc::new(compile(&["br9=10.9.0.0/24".parse()?], &[], &policy)?);
+        host.run("-t nat -A POSTROUTING -s 10.8.0.0/24 ! -o br8 -j MASQUERADE")?;
+
+        iptables.replace(nothing(), dead).await?;
+        iptables.replace(nothing(), Arc::clone(&new)).await?;
+        assert_eq!(iptables.compare(Arc::clone(&new)).await?, []);
+        iptables.replace(new, nothing()).await?;
+        let six = "ip6${I#ip} -S; ip6${I#ip} -t nat -S; ip6${I#ip} -t raw -S";
+        let left = host.run(&format!("-S; $I -t nat -S; $I -t raw -S; {six}"))?;
+        let left: Vec<&str> = left.lines().filter(|line| !line.starts_with("-P")).collect();
+        let person = ["-N DOCKER-USER", "-A DOCKER-USER -j RETURN"];
+        let other = ["-A POSTROUTING -s 10.8.0.0/24 ! -o br8 -j MASQUERADE"];
+        assert_eq!(left, [&person[..], &other, &person].concat());
+        host.run("-t nat -F; ip6${I#ip} -F; ip6${I#ip} -X")?;
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod chunk;
 mod difference;
 mod error;
 mod handle;
+mod leftover;
 mod lock_file;
 mod repair;
 mod run;

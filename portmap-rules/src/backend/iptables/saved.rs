@@ -32,4 +32,10 @@ impl<'a> Saved<'a> {
     pub(super) fn chain(&self, table: &str, chain: &str) -> Option<&[&'a str]> {
         self.tables.get(table)?.get(chain).map(Vec::as_slice)
     }
+
+    /// The chains of a table and their rules.
+    pub(super) fn chains(&self, table: &str) -> impl Iterator<Item = (&'a str, &[&'a str])> {
+        let chains = self.tables.get(table).into_iter().flatten();
+        chains.map(|(name, rules)| (*name, rules.as_slice()))
+    }
 }

@@ -1,8 +1,8 @@
 //! The thread's side.
 
 use super::{
-    Difference, IptablesError, IptablesTools, IptablesVariant, chunk, repair::Repair, run,
-    saved::Saved,
+    Difference, IptablesError, IptablesTools, IptablesVariant, chunk, leftover, repair::Repair,
+    run, saved::Saved,
 };
 use crate::{
     Change, Family, Ownership, Ruleset, TableFamily, Transaction, backend::authors::Authors,
@@ -26,11 +26,8 @@ impl Session {
 
     pub(super) fn replace(&self, old: &Ruleset, new: &Ruleset) -> Result<(), IptablesError> {
         // What a killed process left must not be there twice: nothing is never taken for granted.
-        let attempt = if old.is_empty() {
-            self.reconcile(new, &[]).map(drop)
-        } else {
-            self.apply(&Ruleset::diff(old, new))
-        };
+        let attempt =
+            if old.is_empty() { self.begin(new) } else { self.apply(&Ruleset::diff(old, new)) };
         let Err(error) = attempt else { return Ok(()) };
         if !old.is_empty() {
             tracing::warn!(%error, "iptables is not as it was left: comparing it");
@@ -42,6 +39,37 @@ impl Session {
             tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
         }
         Err(error)
+    }
+
+    /// Puts the first rules in force. What a killed process left goes then, not before: what guards its ports must not
+    /// go before what leads there. The signs of it are gone by that time, so they are read first.
+    fn begin(&self, new: &Ruleset) -> Result<(), IptablesError> {
+        let left = self.left(new);
+        self.reconcile(new, &[])?;
+        self.sweep(&left);
+        Ok(())
+    }
+
+    /// What deletes what a killed process left. In a family that nobody wants there may be no tool to ask.
+    fn left(&self, wanted: &Ruleset) -> Vec<(Family, String)> {
+        let saved = Family::ALL.into_iter().filter_map(|family| {
+            Some((family, run::save(&self.tools.of_family(family).ok()?.save).ok()?))
+        });
+        saved
+            .map(|(family, text)| {
+                (family, leftover::deletions(family, &Saved::parse(&text), wanted))
+            })
+            .filter(|(_, deletions)| !deletions.is_empty())
+            .collect()
+    }
+
+    fn sweep(&self, left: &[(Family, String)]) {
+        for (family, deletions) in left {
+            match self.write(*family, deletions.clone()) {
+                Ok(()) => tracing::info!(?family, "swept what a killed process had left"),
+                Err(error) => tracing::warn!(%error, "what a killed process left stays"),
+            }
+        }
     }
 
     pub(super) fn compare(
@@ -95,7 +123,10 @@ impl Session {
         transaction: &Transaction,
         creates_kept: bool,
     ) -> Result<(), IptablesError> {
-        let mut input = transaction.to_restore(family.into(), creates_kept);
+        self.write(family, transaction.to_restore(family.into(), creates_kept))
+    }
+
+    fn write(&self, family: Family, mut input: String) -> Result<(), IptablesError> {
         if input.is_empty() {
             return Ok(());
         }

@@ -1,0 +1,92 @@
+//! What would be in force if every host port were free: worked out, with nothing taken and nobody asked.
+
+use std::fs;
+
+use portmap::{
+    Binding, HostPort, Mapping, Port, PortRange, Publish,
+    rules::{CompileError, Network, Policy, Ruleset, compile},
+};
+
+/// The rules that requests would have.
+pub(crate) fn rules(
+    networks: &[Network],
+    requests: &[Publish],
+    policy: &Policy,
+) -> Result<Ruleset, CompileError> {
+    compile(networks, &bindings(networks, requests), policy)
+}
+
+/// The bindings that requests would have. Of several host ports the lowest that no other of them has is taken, for
+/// ephemeral ones those at the beginning of the host's range.
+fn bindings(networks: &[Network], requests: &[Publish]) -> Vec<Binding> {
+    let mut wanted: Vec<_> = requests
+        .iter()
+        .flat_map(|request| request.mappings().iter().map(move |mapping| (request, mapping)))
+        .enumerate()
+        .collect();
+    wanted.sort_by_key(|(_, (_, mapping))| match mapping.host_port() {
+        HostPort::Exact(_) => 0,
+        HostPort::AnyOf(_) => 1,
+        HostPort::Ephemeral => 2,
+    });
+    let mut taken: Vec<(usize, Binding)> = Vec::new();
+    for (place, (request, mapping)) in wanted {
+        let is_free = |bindings: &Vec<Binding>| {
+            bindings.iter().all(|one| taken.iter().all(|(_, other)| !one.conflicts(other)))
+        };
+        let mut blocks = candidates(networks, request, mapping)
+            .map(|first| at(request, mapping, first))
+            .filter(|bindings| !bindings.is_empty());
+        let block = match mapping.host_port() {
+            // A conflict is for the compiler to find: it knows which ones count.
+            HostPort::Exact(_) => blocks.next(),
+            _ => blocks.find(is_free),
+        };
+        let block = block.unwrap_or_default();
+        taken.extend(block.into_iter().map(|binding| (place, binding)));
+    }
+    taken.sort_by_key(|(place, _)| *place);
+    taken.into_iter().map(|(_, binding)| binding).collect()
+}
+
+fn at(request: &Publish, mapping: &Mapping, first: Port) -> Vec<Binding> {
+    let ports = mapping.container_ports();
+    let bind = |host| Binding::new(mapping.protocol(), host, first, request.endpoint(), ports);
+    mapping.host().filter_map(bind).collect()
+}
+
+/// The first host ports that would do.
+fn candidates(
+    networks: &[Network],
+    request: &Publish,
+    mapping: &Mapping,
+) -> Box<dyn Iterator<Item = Port>> {
+    match mapping.host_port() {
+        // No host port at all: the container's own stand in its place.
+        _ if !has_nat(networks, request) => {
+            Box::new([mapping.container_ports().first()].into_iter())
+        }
+        HostPort::Exact(ports) => Box::new([ports.first()].into_iter()),
+        HostPort::AnyOf(ports) => Box::new(ports.iter()),
+        HostPort::Ephemeral => Box::new(ephemeral().into_iter().flat_map(PortRange::iter)),
+    }
+}
+
+/// Whether host ports lead to a request's container.
+pub(crate) fn has_nat(networks: &[Network], request: &Publish) -> bool {
+    request.endpoint().addrs().any(|addr| {
+        networks.iter().any(|network| {
+            network.has_nat() && network.subnets().any(|subnet| subnet.net().contains(&addr))
+        })
+    })
+}
+
+/// The host's ephemeral ports, or the kernel's default.
+fn ephemeral() -> Option<PortRange> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = text.split_whitespace().map(str::parse);
+    match (ends.next(), ends.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => PortRange::new(first, last).ok(),
+        _ => "32768-60999".parse().ok(),
+    }
+}

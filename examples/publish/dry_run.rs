@@ -1,0 +1,76 @@
+//! What would be in force, printed, and nothing done. What is not known beforehand is noted on standard error.
+
+use std::fmt::Display;
+
+use portmap::{BoxError, HostPort, Publish, rules::Network};
+
+use crate::{
+    args::{Args, Mode},
+    assume,
+    demo::Contained,
+    output::{Table, print, say},
+    plan::{Plan, check_together},
+};
+
+pub(crate) fn show(args: &Args, plan: &Plan) -> Result<(), BoxError> {
+    let mut networks = args.networks().to_vec();
+    let mut requests = plan.named().to_vec();
+    if !plan.for_webapp().is_empty() {
+        let (network, request) = Contained::assumed(plan.for_webapp())?;
+        note(format_args!("the webapp is shown at {}, of {network}", request.endpoint()));
+        networks.push(network);
+        requests.push(request);
+    }
+    requests.iter().try_for_each(Publish::check)?;
+    match args.mode {
+        Mode::Proxy => {
+            check_together(&requests)?;
+            say(Table::of_requests(&requests));
+        }
+        Mode::Rules => {
+            plan.check_places(&networks)?;
+            let rules = assume::rules(&networks, &requests, &args.rules.policy())?;
+            note_choices(&networks, &requests);
+            print(rules);
+        }
+    }
+    Ok(())
+}
+
+/// Says which numbers stand for others.
+fn note_choices(networks: &[Network], requests: &[Publish]) {
+    for request in requests {
+        let endpoint = request.endpoint();
+        let of_it = |network: &&Network| {
+            let mut subnets = network.subnets();
+            subnets.any(|subnet| endpoint.addrs().any(|addr| subnet.net().contains(&addr)))
+        };
+        for network in networks.iter().filter(of_it).filter(|network| network.is_internal()) {
+            let bridge = network.bridge();
+            note(format_args!("{endpoint} is not published: {bridge} is internal, with no way in"));
+        }
+        if !assume::has_nat(networks, request) {
+            continue;
+        }
+        for mapping in request.mappings() {
+            let ports = mapping.container_ports();
+            match mapping.host_port() {
+                HostPort::Exact(_) => {}
+                HostPort::AnyOf(host) => {
+                    note(format_args!(
+                        "the lowest free port of {host} for {ports} of {endpoint} may be another one"
+                    ));
+                }
+                HostPort::Ephemeral => {
+                    note(format_args!(
+                        "the ephemeral port for {ports} of {endpoint} will be another one"
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn note(text: impl Display) {
+    eprintln!("publish: note: {text}");
+}
