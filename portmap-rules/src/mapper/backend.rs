@@ -28,7 +28,7 @@ impl Backend {
     /// When to look whether somebody else has changed the rules.
     pub(super) async fn lookout(&self) -> Lookout {
         match self {
-            Self::Nftables(_) => Lookout::Never,
+            Self::Nftables(_) => Lookout::of_nothing(),
             Self::Iptables(iptables) => Lookout::of_iptables(iptables).await,
         }
     }

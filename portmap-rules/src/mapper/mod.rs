@@ -49,8 +49,7 @@ impl RulesMapper {
     /// others. No rules are made yet.
     ///
     /// # Errors
-    /// [`Denied`](ErrorKind::Denied) without `CAP_NET_ADMIN`, [`Busy`](ErrorKind::Busy) where there is another mapper
-    /// with this prefix in the namespace, and [`Backend`](ErrorKind::Backend) or [`Unsupported`](ErrorKind::Unsupported)
+    /// [`Busy`](ErrorKind::Busy) where there is another mapper with this prefix in the namespace, and [`Backend`](ErrorKind::Backend) or [`Unsupported`](ErrorKind::Unsupported)
     /// where the kernel has no netfilter, or a tool that is needed is not there.
     ///
     /// # Panics
@@ -83,7 +82,8 @@ impl RulesMapper {
     /// Makes rules for a network: its containers can be published from now on.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) where it overlaps one that is attached, and what the kernel refuses.
+    /// [`Invalid`](ErrorKind::Invalid) where it overlaps one that is attached, [`Denied`](ErrorKind::Denied) without
+    /// `CAP_NET_ADMIN` (nothing asked for it before), and what else the kernel refuses.
     ///
     /// # Cancel safety
     /// Dropping the future attaches nothing.

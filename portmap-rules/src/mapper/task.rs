@@ -76,8 +76,11 @@ impl Task {
                     _ => self.obey(orders.drain(..)).await,
                 },
                 () = lookout.due() => {
-                    if let Err(error) = self.reconcile().await {
-                        warn!(error = chain(&error), "the rules could not be looked after");
+                    match self.reconcile().await {
+                        Ok(differences) => lookout.looked(!differences.is_empty()),
+                        Err(error) => {
+                            warn!(error = chain(&error), "the rules could not be looked after");
+                        }
                     }
                 }
             }
