@@ -33,6 +33,7 @@ mod pressure;
 mod relay;
 mod serving;
 mod settings;
+mod watched;
 
 pub use connection::Connection;
 pub use dial::{Dial, TcpDial};
