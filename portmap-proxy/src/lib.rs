@@ -1,7 +1,7 @@
 //! The userland proxy: a [`PortMapper`](portmap_core::PortMapper) that serves host ports itself.
 //!
-//! [`ProxyMapper`] listens on the host's side, dials the container for each client and carries the bytes both
-//! ways. One process serves however many ports, with a task for each listener and each connection.
+//! [`ProxyMapper`] listens on the host's side, dials the container for each client and carries the bytes or datagrams
+//! both ways. One process serves however many ports, with a task for each listener and each TCP connection.
 //!
 //! It works without privilege and for every way to reach a host: from outside, over loopback, from containers.
 //! The container sees the host's address on its network (the bridge's gateway) as its peer, not the client's.
@@ -22,8 +22,11 @@
 //! # What can be replaced
 //! [`ProxyMapper::layer`] puts tower layers around [`Forward`], the service that every connection goes through;
 //! [`ProxyMapper::dial`] replaces [`TcpDial`], the service that connects to the container.
+//! [`ProxyMapper::session_layer`] and [`ProxyMapper::session_dial`] are the same for UDP sessions, around
+//! [`ForwardSession`] and in place of [`UdpDial`].
 
 mod accept;
+mod check;
 mod connection;
 mod dial;
 mod forward;
@@ -31,8 +34,10 @@ mod listener;
 mod mapper;
 mod pressure;
 mod relay;
+mod seldom;
 mod serving;
 mod settings;
+mod udp;
 mod watched;
 
 pub use connection::Connection;
@@ -40,3 +45,4 @@ pub use dial::{Dial, TcpDial};
 pub use forward::{Forward, ForwardError, Transferred};
 pub use mapper::ProxyMapper;
 pub use relay::{Ending, Side};
+pub use udp::{Carried, Exchanged, ForwardSession, Session, SessionEnding, UdpDial};

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    task::{Context, Poll},
 };
 
 use tokio::io::{
@@ -32,6 +33,15 @@ impl Watched {
 
     pub(crate) async fn readable(&self) -> io::Result<Readable<'_>> {
         self.0.readable().await
+    }
+
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readable<'_>>> {
+        self.0.poll_read_ready(cx)
+    }
+
+    /// Works with the descriptor if it is readable. An error of kind `WouldBlock` says that it is not any more.
+    pub(crate) fn try_io<R>(&self, work: impl FnOnce(&OwnedFd) -> io::Result<R>) -> io::Result<R> {
+        self.0.try_io(Interest::READABLE, work)
     }
 }
 
