@@ -9,6 +9,7 @@
 mod args;
 mod connections;
 mod output;
+mod sessions;
 mod target;
 
 use std::{error::Error, process::ExitCode};
@@ -30,7 +31,7 @@ async fn main() -> ExitCode {
         .with_env_filter(args.log_filter())
         .with_target(false)
         .init();
-    // Two descriptors a connection: the usual soft limit of 1,024 is soon reached, and raising it is a program's choice.
+    // Two descriptors a connection and one a session: the usual soft limit of 1,024 is soon reached, and raising it is a program's choice.
     if let Err(error) = raise_descriptor_limit() {
         tracing::debug!(%error, "the limit of descriptors stays as it is");
     }
@@ -60,7 +61,8 @@ async fn publish(args: Args) -> Result<(), BoxError> {
 async fn serve(args: &Args, target: &Target, ends: &mut Ends) -> Result<(), BoxError> {
     let mapper = match args.mode {
         args::Mode::Proxy => {
-            ProxyMapper::new().drain_limit(args.drain_limit()).layer(connections::report())
+            let mapper = ProxyMapper::new().drain_limit(args.drain_limit());
+            mapper.layer(connections::report()).session_layer(connections::report())
         }
     };
     let lease = mapper.publish(target.request(args)?).await?;

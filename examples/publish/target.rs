@@ -9,9 +9,14 @@ use std::{
 };
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use portmap::{Endpoint, HostPort, Mapping, Port, PortSpec, Publish, mapper::Reservation};
+use portmap::{
+    Endpoint, HostPort, Mapping, Port, PortSpec, Protocol, Publish, mapper::Reservation,
+};
 use portmap_testkit::{Bridge, Container, LabError, Node, Webapp};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    task::JoinSet,
+};
 
 use crate::{BoxError, args::Args};
 
@@ -152,8 +157,13 @@ async fn in_process(args: &Args) -> Result<Target, BoxError> {
             let mapping = Mapping::new(spec.protocol(), spec.host_port(), binding.host_ports())?;
             mappings.push(spec.host_addr().into_iter().fold(mapping, Mapping::on));
             for socket in sockets {
-                let listener = TcpListener::from_std(socket.into())?;
-                webapps.spawn(async move { Webapp::serve(listener, "webapp").await });
+                if spec.protocol() == Protocol::Udp {
+                    let socket = UdpSocket::from_std(socket.into())?;
+                    webapps.spawn(async move { Webapp::serve_udp(socket, "webapp").await });
+                } else {
+                    let listener = TcpListener::from_std(socket.into())?;
+                    webapps.spawn(async move { Webapp::serve(listener, "webapp").await });
+                }
             }
         }
     }
