@@ -6,6 +6,7 @@ mod paths;
 mod publish;
 mod seed;
 mod support;
+mod udp;
 
 use std::process::ExitCode;
 
@@ -18,5 +19,6 @@ fn main() -> ExitCode {
     publish::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);
+    udp::tests(&mut suite);
     suite.run()
 }
