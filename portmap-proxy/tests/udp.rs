@@ -277,6 +277,50 @@ async fn a_full_table_ends_the_least_recently_used_session() {
     assert_eq!(exchange(&one, &container).await, first);
 }
 
+#[tokio::test]
+async fn a_session_that_has_to_go_is_not_dialled_for_any_more() {
+    const LIMIT: usize = 10;
+    let container = udp_container().await;
+    let dials = Arc::new(());
+    let going_on = Arc::downgrade(&dials);
+    let mapper =
+        ProxyMapper::new().session_limit(LIMIT).session_dial(service_fn(move |_: Dial| {
+            let dial = Arc::clone(&dials);
+            async move {
+                let _dial = dial;
+                std::future::pending::<std::io::Result<std::net::UdpSocket>>().await
+            }
+        }));
+    let lease = publish_udp(&mapper, &container).await;
+    for _ in 0..10 * LIMIT {
+        client(addr(&lease)).await.send(b"x").await.unwrap();
+    }
+    sleep(SHORT).await;
+    // A dial has one of these itself and two in the services that it goes by; the mapper and the binding have one each.
+    assert_eq!(going_on.strong_count(), 3 * LIMIT + 2);
+}
+
+#[tokio::test]
+async fn a_flood_of_new_clients_does_not_take_the_place_of_one_that_is_busy() {
+    let container = udp_container().await;
+    let lease = publish_udp(&ProxyMapper::new().session_limit(64), &container).await;
+    let busy = client(addr(&lease)).await;
+    let mut proxy = None;
+    for _ in 0..100 {
+        for _ in 0..30 {
+            client(addr(&lease)).await.send(b"flood").await.unwrap();
+        }
+        busy.send(b"ask").await.unwrap();
+        let from = loop {
+            let (asked, from) = receive(&container).await;
+            if asked == b"ask" {
+                break from;
+            }
+        };
+        assert_eq!(*proxy.get_or_insert(from), from, "it is another session");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_of_new_clients_loses_nothing() {
     const CLIENTS: usize = 1000;

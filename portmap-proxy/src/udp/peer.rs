@@ -1,5 +1,7 @@
 //! A session as its listener has it.
 
+use tokio::task::AbortHandle;
+
 use super::{
     Carried, Exchanged, SessionEnding, session::Dialled, socket::Cutting, waiting::Waiting,
 };
@@ -8,7 +10,7 @@ use super::{
 #[derive(Debug)]
 pub(super) enum Peer {
     /// Its container is being dialled.
-    Opening(Waiting),
+    Opening(Waiting, Option<AbortHandle>),
     /// Datagrams go through it. Boxed: the table has room for twice as many as there are.
     Open(Box<Open>),
 }
@@ -34,14 +36,19 @@ impl Peer {
         }))
     }
 
-    /// Closes its socket, and says how it was to who waits for it.
+    /// Closes its socket, and says how it was to who waits for it. Where it is not open yet, nobody dials for it any
+    /// more: a flood of clients would else have more dials going on than there may be sessions.
     pub(super) fn end(self, ending: SessionEnding) {
-        let Self::Open(open) = self else {
-            return;
-        };
-        let Open { dialled: Dialled { socket, observed, ended }, to_endpoint, to_client, .. } =
-            *open;
-        drop(socket);
-        let _ = ended.send(Exchanged { observed, to_endpoint, to_client, ending });
+        match self {
+            Self::Opening(_, service) => {
+                service.inspect(AbortHandle::abort);
+            }
+            Self::Open(open) => {
+                let Open { dialled, to_endpoint, to_client, .. } = *open;
+                let Dialled { socket, observed, ended } = dialled;
+                drop(socket);
+                let _ = ended.send(Exchanged { observed, to_endpoint, to_client, ending });
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use socket2::Socket;
-use tokio::{io::Interest, net::UdpSocket};
+use tokio::{io::Interest, net::UdpSocket, task::AbortHandle};
 
 use super::{
     SessionEnding,
@@ -93,10 +93,18 @@ impl Relay {
 
     /// Begins a session; where there are too many, another one goes for it. Says whether one did.
     pub(super) fn begin(&mut self, flow: Flow, now: Instant) -> (Id, bool) {
-        let (id, evicted) = self.sessions.insert(flow, Peer::Opening(Waiting::default()), now);
+        let (id, evicted) =
+            self.sessions.insert(flow, Peer::Opening(Waiting::default(), None), now);
         let full = evicted.is_some();
         self.end(evicted, SessionEnding::Evicted);
         (id, full)
+    }
+
+    /// Tells who dials for a session.
+    pub(super) fn dialled_by(&mut self, id: Id, service: AbortHandle) {
+        if let Some((_, Peer::Opening(_, by))) = self.sessions.get(id) {
+            *by = Some(service);
+        }
     }
 
     /// Ends the least recently used session; says whether there was one.
@@ -150,7 +158,7 @@ impl Relay {
             self.end(lost, SessionEnding::Evicted);
             return Err(error);
         }
-        if let Peer::Opening(waiting) = std::mem::replace(peer, Peer::open(dialled)) {
+        if let Peer::Opening(waiting, _) = std::mem::replace(peer, Peer::open(dialled)) {
             if let Peer::Open(open) = peer {
                 for datagram in waiting.iter() {
                     open.pass(Datagrams { bytes: datagram, size: datagram.len() });
@@ -166,7 +174,7 @@ impl Relay {
         self.sessions.touch(id, now);
         match self.sessions.get(id) {
             Some((_, Peer::Open(open))) => open.pass(datagrams),
-            Some((_, Peer::Opening(waiting))) => {
+            Some((_, Peer::Opening(waiting, _))) => {
                 for datagram in datagrams.iter() {
                     let room = self.waiting + datagram.len() <= MOST_WAITING;
                     if room && waiting.push(datagram) {
@@ -212,7 +220,7 @@ impl Relay {
         let Some(session) = session else {
             return;
         };
-        if let Peer::Opening(waiting) = &session {
+        if let Peer::Opening(waiting, _) = &session {
             self.waiting -= waiting.len();
         }
         session.end(ending);

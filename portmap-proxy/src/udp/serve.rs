@@ -190,10 +190,11 @@ where
         let opening = Opening::new(id, self.news.clone());
         let over = opening.tells_end();
         let served = service.call(Session::new(ends, self.container_port, opening, spare));
-        self.services.spawn(async move {
+        let service = self.services.spawn(async move {
             let _over = over;
             served.await.map(drop).map_err(Into::into)
         });
+        self.relay.dialled_by(id, service);
         Some(id)
     }
 
@@ -205,6 +206,7 @@ where
                     warn!(error = chain(error.as_ref()), count, "a session was not forwarded");
                 }
             }
+            Err(evicted) if evicted.is_cancelled() => {}
             Err(panicked) => error!(error = %panicked, "the service of a session panicked"),
         }
     }
