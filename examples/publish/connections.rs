@@ -1,4 +1,4 @@
-//! One line for each connection: a layer around the proxy's service.
+//! One line for each connection: a layer around the proxy's service. `sessions` has the same for UDP.
 
 use std::{
     future::Future,
@@ -20,7 +20,7 @@ pub(crate) fn report<S>() -> impl Layer<S, Service = Report<S>> + Clone {
 /// The service in its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Report<S> {
-    inner: S,
+    pub(crate) inner: S,
 }
 
 impl<S> Service<Connection> for Report<S>

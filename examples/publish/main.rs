@@ -17,6 +17,7 @@ mod output;
 mod plan;
 mod proxy;
 mod rules;
+mod sessions;
 mod want;
 
 use std::process::ExitCode;
@@ -38,7 +39,7 @@ async fn main() -> ExitCode {
         .with_env_filter(args.log_filter())
         .with_target(false)
         .init();
-    // Two descriptors a connection: the usual soft limit of 1,024 is soon reached, and raising it is a program's choice.
+    // Two descriptors a connection and one a session: the usual soft limit of 1,024 is soon reached, and raising it is a program's choice.
     if let Err(error) = raise_descriptor_limit() {
         tracing::debug!(%error, "the limit of descriptors stays as it is");
     }

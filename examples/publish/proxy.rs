@@ -30,7 +30,8 @@ async fn serve(
     demo: Option<&Demo>,
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
-    let mapper = ProxyMapper::new().drain_limit(args.drain_limit()).layer(connections::report());
+    let mapper = ProxyMapper::new().drain_limit(args.drain_limit());
+    let mapper = mapper.layer(connections::report()).session_layer(connections::report());
     let requests = plan.with_webapp(demo.map(|demo| demo.request(plan.for_webapp())));
     check_together(&requests)?;
     let lease = publish_all(&mapper, requests).await?;

@@ -3,6 +3,7 @@
 use std::{error::Error, future::poll_fn, io, sync::Arc, time::Duration};
 
 use portmap_core::{BoxError, Port};
+use socket2::{SockRef, Socket};
 use tokio::{
     select,
     task::{JoinError, JoinSet},
@@ -16,15 +17,16 @@ use crate::{
     listener::Listener,
     pressure::{Backoff, Pressure, is_exhaustion},
     serving::Stop,
+    settings::Settings,
 };
 
 /// One listening port and the service for its connections.
 pub(crate) struct Accept<S> {
-    pub(crate) listener: Listener,
-    pub(crate) container_port: Port,
-    pub(crate) service: S,
-    pub(crate) pressure: Arc<Pressure>,
-    pub(crate) drain_limit: Duration,
+    listener: Listener,
+    container_port: Port,
+    service: S,
+    pressure: Arc<Pressure>,
+    drain_limit: Duration,
 }
 
 impl<S> Accept<S>
@@ -34,6 +36,19 @@ where
     S::Future: Send + 'static,
     S::Response: Send + 'static,
 {
+    pub(crate) fn new(
+        socket: Socket,
+        container_port: Port,
+        service: S,
+        pressure: Arc<Pressure>,
+        settings: &Settings,
+    ) -> io::Result<Self> {
+        settings.tune(SockRef::from(&socket))?;
+        let listener = Listener::new(socket)?;
+        let drain_limit = settings.drain_limit;
+        Ok(Self { listener, container_port, service, pressure, drain_limit })
+    }
+
     /// Serves until told to stop; then frees the port and lets open connections end, within the limit.
     pub(crate) async fn run(self, mut stop: Stop) {
         let mut connections = JoinSet::new();
@@ -109,7 +124,7 @@ fn log(ended: Result<Result<(), BoxError>, JoinError>) {
 }
 
 /// An error and its causes on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

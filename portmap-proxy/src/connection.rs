@@ -98,7 +98,7 @@ impl Drop for Abortive {
 }
 
 /// A dual-stack socket has IPv4 peers as `::ffff:192.0.2.1`; nobody should see that.
-fn canonical(addr: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
         ip if ip == addr.ip() => addr,
         v4 => SocketAddr::new(v4, addr.port()),

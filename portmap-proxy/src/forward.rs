@@ -95,14 +95,14 @@ where
 }
 
 /// Dials within a time limit; waits for a descriptor where there is none left.
-async fn connect<D>(
+pub(crate) async fn connect<D>(
     mut ready: D,
     request: Dial,
     limit: Duration,
     pressure: &Pressure,
-) -> Result<TcpStream, ForwardError>
+) -> Result<D::Response, ForwardError>
 where
-    D: Service<Dial, Response = TcpStream> + Clone,
+    D: Service<Dial> + Clone,
     D::Error: Into<BoxError>,
 {
     let again = ready.clone();
@@ -141,7 +141,7 @@ async fn carry(mut client: Abortive, stream: TcpStream, observed: SocketAddr) ->
     }
 }
 
-/// Why a connection did not reach its container. The client is reset then.
+/// Why a connection or a session did not reach its container. The client of a connection is reset then.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ForwardError {
@@ -168,10 +168,15 @@ pub enum ForwardError {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// The session was ended before its container was dialled.
+    Over {
+        /// The client's address.
+        client: SocketAddr,
+    },
 }
 
 impl ForwardError {
-    fn dial(request: Dial, source: BoxError) -> Self {
+    pub(crate) fn dial(request: Dial, source: BoxError) -> Self {
         Self::Dial { client: request.client(), addr: request.addr(), source }
     }
 }
@@ -186,6 +191,9 @@ impl fmt::Display for ForwardError {
             Self::TimedOut { client, addr, limit } => {
                 write!(f, "{client} could not be connected to {addr} within {limit:?}")
             }
+            Self::Over { client } => {
+                write!(f, "the session of {client} was ended before its container was dialled")
+            }
         }
     }
 }
@@ -194,7 +202,7 @@ impl error::Error for ForwardError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::NotReady { source } | Self::Dial { source, .. } => Some(source.as_ref()),
-            Self::TimedOut { .. } => None,
+            Self::TimedOut { .. } | Self::Over { .. } => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The userland proxy: a [`PortMapper`](portmap_core::PortMapper) that serves host ports itself.
 //!
-//! [`ProxyMapper`] listens on the host's side, dials the container for each client and carries the bytes both
-//! ways. One process serves however many ports, with a task for each listener and each connection.
+//! [`ProxyMapper`] listens on the host's side, dials the container for each client and carries the bytes or datagrams
+//! both ways. One process serves however many ports, with a task for each listener and each TCP connection.
 //!
 //! It works without privilege and for every way to reach a host: from outside, over loopback, from containers.
 //! The container sees the host's address on its network (the bridge's gateway) as its peer, not the client's.
@@ -22,8 +22,11 @@
 //! # What can be replaced
 //! [`ProxyMapper::layer`] puts tower layers around [`Forward`], the service that every connection goes through;
 //! [`ProxyMapper::dial`] replaces [`TcpDial`], the service that connects to the container.
+//! [`ProxyMapper::session_layer`] and [`ProxyMapper::session_dial`] are the same for UDP sessions, around
+//! [`ForwardSession`] and in place of [`UdpDial`].
 
 mod accept;
+mod check;
 mod connection;
 mod dial;
 mod forward;
@@ -32,8 +35,11 @@ mod mapper;
 mod netns;
 mod pressure;
 mod relay;
+mod seldom;
 mod serving;
 mod settings;
+mod udp;
+mod watched;
 
 pub use connection::Connection;
 pub use dial::{Dial, TcpDial};
@@ -41,3 +47,4 @@ pub use forward::{Forward, ForwardError, Transferred};
 pub use mapper::ProxyMapper;
 pub use netns::{NetnsDial, NetnsError};
 pub use relay::{Ending, Side};
+pub use udp::{Carried, Exchanged, ForwardSession, Session, SessionEnding, UdpDial};

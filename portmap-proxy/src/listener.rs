@@ -4,13 +4,9 @@ use std::{io, net::SocketAddr};
 
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::Socket;
-use tokio::{
-    io::{
-        Interest,
-        unix::{AsyncFd, AsyncFdReadyGuard},
-    },
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
+
+use crate::watched::{Readable, Watched};
 
 /// A listening socket of a published port.
 ///
@@ -18,22 +14,15 @@ use tokio::{
 /// from the kernel's backlog only once there is somebody to serve it, and nothing is set aside for a listener
 /// where nobody calls.
 #[derive(Debug)]
-pub(crate) struct Listener(AsyncFd<Socket>);
+pub(crate) struct Listener(Watched);
 
 /// A client that waits, most likely.
 #[derive(Debug)]
-pub(crate) struct Pending<'a>(AsyncFdReadyGuard<'a, Socket>);
+pub(crate) struct Pending<'a>(Readable<'a>);
 
 impl Listener {
-    #[expect(
-        unsafe_code,
-        reason = "tokio has no safe way to watch a descriptor for being readable alone"
-    )]
     pub(crate) fn new(socket: Socket) -> io::Result<Self> {
-        // SAFETY: a `Socket` owns its descriptor, gives the same one at every call and keeps it open until it is
-        // dropped; the `AsyncFd` owns the `Socket` and hands out shared references only.
-        let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-        Ok(Self(watched?))
+        Watched::new(socket).map(Self)
     }
 
     pub(crate) async fn pending(&self) -> io::Result<Pending<'_>> {

@@ -1,11 +1,11 @@
 //! The mapper.
 
-use std::{net::UdpSocket, sync::Arc, time::Duration};
+use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
 use portmap_core::{
-    Binding, BoxError, Error, ErrorKind, Lease, PortMapper, Protocol, Publish, Reservation,
+    BoxError, Error, ErrorKind, Lease, Port, PortMapper, Protocol, Publish, Reservation, Reserved,
 };
-use socket2::SockRef;
+use socket2::Socket;
 use tokio::net::TcpStream;
 use tower::{
     Layer, Service,
@@ -13,11 +13,16 @@ use tower::{
 };
 
 use crate::{
-    Connection, Dial, Forward, TcpDial, accept::Accept, listener::Listener, pressure::Pressure,
-    serving::Serving, settings::Settings,
+    Connection, Dial, Forward, ForwardSession, Session, TcpDial, UdpDial,
+    accept::Accept,
+    check::{not_to_itself, only_tcp_and_udp},
+    pressure::Pressure,
+    serving::Serving,
+    settings::Settings,
+    udp::Serve,
 };
 
-/// Publishes by serving host ports itself: a userland proxy for TCP.
+/// Publishes by serving host ports itself: a userland proxy for TCP and UDP.
 ///
 /// It needs no privilege for ports from `net.ipv4.ip_unprivileged_port_start` on. Clones share what is shared
 /// between publishes: layers with shared state, and the brake on accepting while descriptors run out.
@@ -26,60 +31,98 @@ use crate::{
 /// with that runtime. The sockets belong to the network namespace of the thread that polls `publish`.
 ///
 /// Releasing a lease frees its ports at once and then waits for open connections, at most for the
-/// [drain limit](Self::drain_limit); what is left then is reset on both sides.
+/// [drain limit](Self::drain_limit); what is left then is reset on both sides. UDP sessions end at once: their replies
+/// leave from the port, and the port is free.
 #[derive(Clone, Debug, Default)]
-pub struct ProxyMapper<L = Identity, D = TcpDial> {
+pub struct ProxyMapper<L = Identity, D = TcpDial, S = Identity, U = UdpDial> {
     layer: L,
     dial: D,
+    session_layer: S,
+    session_dial: U,
     dials_elsewhere: bool,
     settings: Settings,
     pressure: Arc<Pressure>,
 }
 
 impl ProxyMapper {
-    /// A proxy with the default settings, no layers, and [`TcpDial`].
+    /// A proxy with the default settings, no layers, [`TcpDial`] and [`UdpDial`].
     pub fn new() -> Self {
         Self::default()
     }
 }
 
-impl<L, D> ProxyMapper<L, D> {
-    /// Puts a tower layer around the service of every connection. The first layer added is the outermost.
+impl<L, D, S, U> ProxyMapper<L, D, S, U> {
+    /// Puts a tower layer around the service of every TCP connection. The first layer added is the outermost.
     ///
     /// The layer is asked for a service once for each binding of each publish, and the ports of a range share
     /// it: a `ConcurrencyLimitLayer` bounds a binding, a `GlobalConcurrencyLimitLayer` all bindings of the mapper.
     ///
     /// A service that is not ready leaves its clients in the kernel's backlog, where they wait without costing a
     /// descriptor. Services must be `Clone`; put `tower::buffer` around one that is not.
-    pub fn layer<T>(self, layer: T) -> ProxyMapper<Stack<T, L>, D> {
+    pub fn layer<T>(self, layer: T) -> ProxyMapper<Stack<T, L>, D, S, U> {
         ProxyMapper {
             layer: Stack::new(layer, self.layer),
             dial: self.dial,
+            session_layer: self.session_layer,
+            session_dial: self.session_dial,
             dials_elsewhere: self.dials_elsewhere,
             settings: self.settings,
             pressure: self.pressure,
         }
     }
 
-    /// Replaces the service that connects to containers.
-    pub fn dial<T>(self, dial: T) -> ProxyMapper<L, T> {
+    /// Replaces the service that connects to containers over TCP.
+    pub fn dial<T>(self, dial: T) -> ProxyMapper<L, T, S, U> {
         ProxyMapper {
             layer: self.layer,
             dial,
+            session_layer: self.session_layer,
+            session_dial: self.session_dial,
             dials_elsewhere: true,
             settings: self.settings,
             pressure: self.pressure,
         }
     }
 
-    /// How long a container may take to accept a connection, 10 s by default. The client is reset then.
+    /// Puts a tower layer around the service of every UDP session. The first layer added is the outermost.
+    ///
+    /// It is for sessions what [`layer`](Self::layer) is for connections, with one difference: what is not ready for a
+    /// new session loses its first datagram, and the client's next one asks again. Sessions that have begun go on.
+    pub fn session_layer<T>(self, layer: T) -> ProxyMapper<L, D, Stack<T, S>, U> {
+        ProxyMapper {
+            layer: self.layer,
+            dial: self.dial,
+            session_layer: Stack::new(layer, self.session_layer),
+            session_dial: self.session_dial,
+            dials_elsewhere: self.dials_elsewhere,
+            settings: self.settings,
+            pressure: self.pressure,
+        }
+    }
+
+    /// Replaces the service that makes the sockets of UDP sessions: each connected to its container.
+    pub fn session_dial<T>(self, dial: T) -> ProxyMapper<L, D, S, T> {
+        ProxyMapper {
+            layer: self.layer,
+            dial: self.dial,
+            session_layer: self.session_layer,
+            session_dial: dial,
+            dials_elsewhere: true,
+            settings: self.settings,
+            pressure: self.pressure,
+        }
+    }
+
+    /// How long a dial may take, 10 s by default. The client of a connection is reset then; what a session's client
+    /// has sent is lost.
     #[must_use]
     pub fn dial_limit(mut self, limit: Duration) -> Self {
         self.settings.dial_limit = limit;
         self
     }
 
-    /// How long connections may go on after their port was released, 5 s by default.
+    /// How long connections may go on after their port was released, 5 s by default. The services around UDP
+    /// sessions, which have ended then, may take as long to return.
     #[must_use]
     pub fn drain_limit(mut self, limit: Duration) -> Self {
         self.settings.drain_limit = limit;
@@ -93,9 +136,108 @@ impl<L, D> ProxyMapper<L, D> {
         self.settings.keepalive = interval;
         self
     }
+
+    /// How long after its last datagram, in either direction, a UDP session ends: 90 s by default, as docker-proxy's.
+    #[must_use]
+    pub fn session_idle(mut self, idle: Duration) -> Self {
+        self.settings.session_idle = idle;
+        self
+    }
+
+    /// How many UDP sessions a port may have at a time: 8,192 by default, at least one. A further one takes the place
+    /// of the one that was not used for longest. The same happens where the process runs out of descriptors, of which a
+    /// session takes one.
+    #[must_use]
+    pub fn session_limit(mut self, limit: usize) -> Self {
+        self.settings.session_limit = limit;
+        self
+    }
 }
 
-impl<L, D> PortMapper for ProxyMapper<L, D>
+impl<L, D, S, U> ProxyMapper<L, D, S, U>
+where
+    L: Layer<Forward<D>>,
+    L::Service: Service<Connection> + Clone + Send + Sync + 'static,
+    <L::Service as Service<Connection>>::Response: Send,
+    <L::Service as Service<Connection>>::Error: Into<BoxError>,
+    <L::Service as Service<Connection>>::Future: Send,
+    D: Service<Dial, Response = TcpStream> + Clone + Send + Sync + 'static,
+    D::Error: Into<BoxError>,
+    D::Future: Send,
+    S: Layer<ForwardSession<U>>,
+    S::Service: Service<Session> + Clone + Send + Sync + 'static,
+    <S::Service as Service<Session>>::Response: Send,
+    <S::Service as Service<Session>>::Error: Into<BoxError>,
+    <S::Service as Service<Session>>::Future: Send,
+    U: Service<Dial, Response = UdpSocket> + Clone + Send + Sync + 'static,
+    U::Error: Into<BoxError>,
+    U::Future: Send,
+{
+    /// Serves host sockets that are bound already, all or none: by a [`Reservation`] whose ports had to wait for
+    /// something, or by another process (see [`Reserved::adopt`]).
+    ///
+    /// # Errors
+    /// [`Backend`](portmap_core::ErrorKind::Backend) where a socket cannot be served, and
+    /// [`Invalid`](portmap_core::ErrorKind::Invalid) where a binding leads back to this host and to itself.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn serve(&self, reserved: Vec<Reserved>) -> Result<Lease, Error> {
+        let bindings: Vec<_> = reserved.iter().map(|reserved| reserved.binding().clone()).collect();
+        if !self.dials_elsewhere {
+            not_to_itself(&bindings)?;
+        }
+        let settings = Arc::new(self.settings.clone());
+        let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
+        for reserved in reserved {
+            let endpoint = reserved.binding().endpoint();
+            let (settings, pressure) = (Arc::clone(&settings), Arc::clone(&self.pressure));
+            if reserved.binding().protocol() == Protocol::Udp {
+                let forward =
+                    ForwardSession::new(self.session_dial.clone(), endpoint, settings, pressure);
+                let service = self.session_layer.layer(forward);
+                each_port(reserved, |socket, port| {
+                    let pressure = Arc::clone(&self.pressure);
+                    let serve = Serve::new(socket, port, service.clone(), pressure, &self.settings);
+                    serve.map(|serve| datagrams.push(serve))
+                })?;
+            } else {
+                let forward = Forward::new(self.dial.clone(), endpoint, settings, pressure);
+                let service = self.layer.layer(forward);
+                each_port(reserved, |socket, port| {
+                    let pressure = Arc::clone(&self.pressure);
+                    let accept =
+                        Accept::new(socket, port, service.clone(), pressure, &self.settings);
+                    accept.map(|accept| listeners.push(accept))
+                })?;
+            }
+        }
+        let mut serving = Serving::new();
+        for listener in listeners {
+            serving.add(tokio::spawn(listener.run(serving.stop())));
+        }
+        for port in datagrams {
+            serving.add(tokio::spawn(port.run(serving.stop())));
+        }
+        Ok(Lease::new(bindings, serving))
+    }
+}
+
+/// Lets clients in, and makes something of each socket and the container port that it leads to.
+fn each_port(
+    reserved: Reserved,
+    mut make: impl FnMut(Socket, Port) -> io::Result<()>,
+) -> Result<(), Error> {
+    let (binding, sockets) = reserved.serve()?;
+    for (socket, port) in sockets.into_iter().zip(binding.container_ports().iter()) {
+        make(socket, port).map_err(|error| {
+            Error::new(ErrorKind::Backend, format!("{binding} cannot be served")).with_source(error)
+        })?;
+    }
+    Ok(())
+}
+
+impl<L, D, S, U> PortMapper for ProxyMapper<L, D, S, U>
 where
     L: Layer<Forward<D>> + Send + Sync + 'static,
     L::Service: Service<Connection> + Clone + Send + Sync + 'static,
@@ -105,78 +247,17 @@ where
     D: Service<Dial, Response = TcpStream> + Clone + Send + Sync + 'static,
     D::Error: Into<BoxError>,
     D::Future: Send,
+    S: Layer<ForwardSession<U>> + Send + Sync + 'static,
+    S::Service: Service<Session> + Clone + Send + Sync + 'static,
+    <S::Service as Service<Session>>::Response: Send,
+    <S::Service as Service<Session>>::Error: Into<BoxError>,
+    <S::Service as Service<Session>>::Future: Send,
+    U: Service<Dial, Response = UdpSocket> + Clone + Send + Sync + 'static,
+    U::Error: Into<BoxError>,
+    U::Future: Send,
 {
     async fn publish(&self, request: Publish) -> Result<Lease, Error> {
-        only_tcp(&request)?;
-        let reservation = Reservation::take(&request).await?;
-        let bindings: Vec<_> = reservation.bindings().cloned().collect();
-        if !self.dials_elsewhere {
-            not_to_itself(&bindings)?;
-        }
-        let settings = Arc::new(self.settings.clone());
-        let mut listeners = Vec::new();
-        for reserved in reservation.into_reserved() {
-            let endpoint = reserved.binding().endpoint();
-            let ports = reserved.binding().container_ports();
-            let forward = Forward::new(
-                self.dial.clone(),
-                endpoint,
-                Arc::clone(&settings),
-                Arc::clone(&self.pressure),
-            );
-            let service = self.layer.layer(forward);
-            let (binding, sockets) = reserved.serve()?;
-            for (socket, container_port) in sockets.into_iter().zip(ports.iter()) {
-                let listener =
-                    settings.tune(SockRef::from(&socket)).and_then(|()| Listener::new(socket));
-                let listener = listener.map_err(|error| {
-                    Error::new(ErrorKind::Backend, format!("{binding} cannot be served"))
-                        .with_source(error)
-                })?;
-                listeners.push(Accept {
-                    listener,
-                    container_port,
-                    service: service.clone(),
-                    pressure: Arc::clone(&self.pressure),
-                    drain_limit: settings.drain_limit,
-                });
-            }
-        }
-        let mut serving = Serving::new();
-        for listener in listeners {
-            serving.add(tokio::spawn(listener.run(serving.stop())));
-        }
-        Ok(Lease::new(bindings, serving))
+        only_tcp_and_udp(&request)?;
+        self.serve(Reservation::take(&request).await?.into_reserved())
     }
-}
-
-fn only_tcp(request: &Publish) -> Result<(), Error> {
-    let other = request.mappings().iter().find(|mapping| mapping.protocol() != Protocol::Tcp);
-    match other {
-        Some(mapping) => {
-            let protocol = mapping.protocol();
-            let message = format!("the proxy does not serve {protocol}");
-            Err(Error::new(ErrorKind::Unsupported, message))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Refuses bindings that lead back to themselves: each connection would make the next one, until no descriptor
-/// is left.
-fn not_to_itself(bindings: &[Binding]) -> Result<(), Error> {
-    for to in bindings {
-        let endpoint = to.endpoint();
-        // Only an address of this host can be bound.
-        for ip in endpoint.addrs().filter(|ip| UdpSocket::bind((*ip, 0)).is_ok()) {
-            let from = bindings.iter().find(|from| {
-                from.host_addr().covers(ip) && from.host_ports().overlaps(to.container_ports())
-            });
-            if let Some(from) = from {
-                let message = format!("{to} leads back to this host, where {from} is published");
-                return Err(Error::new(ErrorKind::Invalid, message));
-            }
-        }
-    }
-    Ok(())
 }

@@ -9,6 +9,8 @@ pub(crate) struct Settings {
     pub(crate) dial_limit: Duration,
     pub(crate) drain_limit: Duration,
     pub(crate) keepalive: Option<Duration>,
+    pub(crate) session_idle: Duration,
+    pub(crate) session_limit: usize,
 }
 
 impl Default for Settings {
@@ -19,6 +21,10 @@ impl Default for Settings {
             drain_limit: Duration::from_secs(5),
             // docker-proxy's: the default of Go's net package.
             keepalive: Some(Duration::from_secs(15)),
+            // docker-proxy's.
+            session_idle: Duration::from_secs(90),
+            // A descriptor and about 1.5 KiB each; a resolver's clients, say, come and go much faster than they idle.
+            session_limit: 8192,
         }
     }
 }

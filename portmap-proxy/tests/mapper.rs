@@ -15,8 +15,11 @@ use std::{
     time::Duration,
 };
 
-use portmap_core::{ErrorKind as Kind, PortMapper, PortSpec};
+use portmap_core::{
+    Binding, Endpoint, ErrorKind as Kind, Port, PortMapper, PortRange, PortSpec, Protocol, Reserved,
+};
 use portmap_proxy::{Connection, Dial, Ending, ProxyMapper};
+use socket2::{Domain, Socket, Type};
 use support::{addr, addr_of, connect, container, publish, request};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -339,7 +342,7 @@ async fn what_cannot_be_meant_is_refused_before_anything_is_touched() {
         ("127.0.0.1", "8080:8080", Kind::Invalid),
         ("127.0.0.1", "127.0.0.1:8080:8080", Kind::Invalid),
         ("::1", "8080:8080", Kind::Invalid),
-        ("192.0.2.2", "8080:80/udp", Kind::Unsupported),
+        ("127.0.0.1", "8080:8080/udp", Kind::Invalid),
         ("192.0.2.2", "8080:80/sctp", Kind::Unsupported),
         ("0.0.0.0", "8080:80", Kind::Invalid),
     ];
@@ -357,4 +360,29 @@ async fn an_empty_request_gives_an_empty_lease() {
     let lease = ProxyMapper::new().publish(request).await.unwrap();
     assert!(lease.bindings().is_empty());
     lease.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn sockets_that_are_bound_already_can_be_served() {
+    let container = container().await;
+    let port = container.local_addr().unwrap().port();
+    for listens in [false, true] {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        if listens {
+            socket.listen(1).unwrap();
+        }
+        let host = socket.local_addr().unwrap().as_socket().unwrap();
+        let endpoint = Endpoint::from([127, 0, 0, 1]);
+        let container_port = PortRange::from(Port::try_from(port).unwrap());
+        let host_port = Port::try_from(host.port()).unwrap();
+        let binding =
+            Binding::new(Protocol::Tcp, host.ip().into(), host_port, endpoint, container_port);
+        let reserved = Reserved::adopt(binding.unwrap(), vec![socket]).unwrap();
+        let lease = ProxyMapper::new().serve(vec![reserved]).unwrap();
+        assert_eq!(addr(&lease), host);
+        connect(&lease, &container).await;
+        lease.release().await.unwrap();
+        assert_refused(host).await;
+    }
 }

@@ -52,6 +52,12 @@ impl Webapp {
         pending().await
     }
 
+    /// Answers the datagrams of a socket, under a name, for as long as the future is polled.
+    pub async fn serve_udp(socket: UdpSocket, hostname: &str) {
+        let service = serve::Service { hostname: hostname.into(), seen: Seen::default() };
+        serve::udp(socket, service).await;
+    }
+
     /// Who called so far: the peer of every request and every datagram, in order, never v4-mapped.
     pub fn seen(&self) -> Vec<SocketAddr> {
         self.seen.list()

@@ -1,12 +1,12 @@
-//! Many at once: idle connections and listeners, and what each costs the process that serves them.
+//! Many at once: idle connections, sessions and listeners, and what each costs the process that serves them.
 
 use std::{fs, io::ErrorKind, net::SocketAddr, time::Duration};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use portmap::BoxError;
-use portmap_testkit::{Child, Lab, Need, Node, Suite};
+use portmap_testkit::{Child, Lab, Need, Node, Suite, Webapp};
 use tokio::{
-    net::{TcpSocket, TcpStream},
+    net::{TcpSocket, TcpStream, UdpSocket},
     time::sleep,
 };
 
@@ -14,13 +14,16 @@ use crate::support::tool;
 
 pub(crate) fn tests(suite: &mut Suite) {
     suite.test("idle_connections_cost_little_memory", &[Need::Netns], idle_connections);
+    suite.test("sessions_cost_little_memory", &[Need::Netns], sessions);
     suite.test("listeners_cost_little_memory", &[Need::Netns], listeners);
 }
 
 const CONNECTIONS: u64 = 10_000;
+const SESSIONS: usize = 5000;
 const LISTENERS: u16 = 200;
 /// In KiB of resident memory, of an unoptimised build. Loose: what is measured is printed.
 const MOST_A_CONNECTION: f64 = 8.0;
+const MOST_A_SESSION: f64 = 3.5;
 const MOST_A_LISTENER: f64 = 16.0;
 /// Descriptors for everything else that goes on in a process.
 const REST: u64 = 1000;
@@ -107,6 +110,36 @@ async fn established(web: &Node, count: usize) -> Result<usize, BoxError> {
         sleep(Duration::from_millis(50)).await;
     }
     Ok(found)
+}
+
+async fn sessions() -> Result<(), BoxError> {
+    tools()?;
+    let lab = Lab::new().await?;
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    let webapp = Webapp::start(&web, 80).await?;
+    let tool = start(&lab, &["8080:80/udp", "--to", &web.addr4().to_string()]).await?;
+    let host = SocketAddr::from((lab.host().addr4(), 8080));
+    // What is made once only.
+    lab.client().ask_udp(host).await?;
+    let before = resident(&tool)?;
+    let clients = lab.client().run(async move {
+        let mut clients = Vec::with_capacity(SESSIONS);
+        for _ in 0..SESSIONS {
+            let client = UdpSocket::bind("0.0.0.0:0").await?;
+            client.connect(host).await?;
+            client.send(b"who calls?").await?;
+            client.recv(&mut [0; 1024]).await?;
+            clients.push(client);
+        }
+        std::io::Result::Ok(clients)
+    });
+    let clients = clients.await?;
+    let each = (resident(&tool)? - before) / clients.len() as f64;
+    eprintln!("{} sessions: {each:.2} KiB of resident memory each", clients.len());
+    assert_eq!(webapp.seen().len(), clients.len() + 1);
+    assert!(each < MOST_A_SESSION, "{each:.2} KiB");
+    Ok(())
 }
 
 async fn listeners() -> Result<(), BoxError> {

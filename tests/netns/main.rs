@@ -11,6 +11,7 @@ mod publish_rules;
 mod rules;
 mod seed;
 mod support;
+mod udp;
 
 use std::process::ExitCode;
 
@@ -27,5 +28,6 @@ fn main() -> ExitCode {
     dial::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);
+    udp::tests(&mut suite);
     suite.run()
 }

@@ -32,7 +32,7 @@ async fn webapp() -> Result<(), BoxError> {
     let host = lab.host();
     let before = links(host).await?;
     for end in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut tool = start(host, &["8080:80", "127.0.0.1:8081:81"]).await?;
+        let mut tool = start(host, &["8080:80", "127.0.0.1:8081:81", "8080:80/udp"]).await?;
         let said = tool.transcript();
         let gateway =
             said.split_once("behind bridge portmap0 (").and_then(|(_, rest)| rest.split_once(')'));
@@ -45,10 +45,14 @@ async fn webapp() -> Result<(), BoxError> {
         let page = host.get("127.0.0.1:8081".parse()?).await?;
         assert_eq!(page.remote_ip, gateway);
         tool.read_until(&format!("to 127.0.0.1:8081, {seen}")).await?;
+        let page = lab.client().ask_udp((host.addr4(), 8080).into()).await?;
+        assert_eq!(page.remote_ip, gateway);
         assert_eq!(links(host).await?.len(), before.len() + 2, "a bridge and a link to the webapp");
 
         signal(&tool, end)?;
         assert!(tool.wait().await?.success(), "{}", tool.transcript());
+        let session = format!("to {}:8080/udp, {seen}", host.addr4());
+        assert!(tool.transcript().contains(&session), "{}", tool.transcript());
         assert_eq!(links(host).await?, before, "after {end}");
         assert_eq!(listeners(host).await?, 0);
     }
@@ -61,7 +65,8 @@ async fn unprivileged() -> Result<(), BoxError> {
     let before = links(host).await?;
     let tool = tool()?.to_string_lossy().into_owned();
     let without = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
-    let args = without.into_iter().chain([tool.as_str(), "8080:80", "8082-8084:80-82"]);
+    let args =
+        without.into_iter().chain([tool.as_str(), "8080:80", "8082-8084:80-82", "8080:80/udp"]);
     let mut tool = host.command("setpriv", args).await?;
     tool.read_until("webapp in this process").await?;
     tool.read_until("Ctrl-C ends it.\n").await?;
@@ -69,6 +74,8 @@ async fn unprivileged() -> Result<(), BoxError> {
         let page = lab.client().get((host.addr4(), port).into()).await?;
         assert_eq!(page.remote_ip, std::net::Ipv4Addr::LOCALHOST);
     }
+    let page = lab.client().ask_udp((host.addr4(), 8080).into()).await?;
+    assert_eq!(page.remote_ip, std::net::Ipv4Addr::LOCALHOST);
     signal(&tool, Signal::SIGINT)?;
     assert!(tool.wait().await?.success(), "{}", tool.transcript());
     assert_eq!(links(host).await?, before);
@@ -128,7 +135,7 @@ async fn errors() -> Result<(), BoxError> {
             1,
             "publish: 192.0.2.1 is not an address of this host\n",
         ),
-        (&["9000:80/udp", "--to", "192.0.2.2"], 1, "publish: the proxy does not serve udp\n"),
+        (&["9000:80/sctp", "--to", "192.0.2.2"], 1, "publish: the proxy does not serve sctp\n"),
         (&["9000:70000"], 2, "container port 70000 is not between 1 and 65535\n"),
     ];
     for (args, status, message) in cases {

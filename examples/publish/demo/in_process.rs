@@ -5,9 +5,12 @@ use std::{
     net::Ipv4Addr,
 };
 
-use portmap::{BoxError, HostPort, Mapping, PortSpec, Publish, mapper::Reservation};
+use portmap::{BoxError, HostPort, Mapping, PortSpec, Protocol, Publish, mapper::Reservation};
 use portmap_testkit::Webapp;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    task::JoinSet,
+};
 
 /// A webapp on free ports of loopback, and mappings that lead there.
 pub(crate) struct InProcess {
@@ -29,8 +32,13 @@ impl InProcess {
                     Mapping::new(spec.protocol(), spec.host_port(), binding.host_ports())?;
                 request = request.with(spec.host_addr().into_iter().fold(mapping, Mapping::on));
                 for socket in sockets {
-                    let listener = TcpListener::from_std(socket.into())?;
-                    webapps.spawn(async move { Webapp::serve(listener, "webapp").await });
+                    if spec.protocol() == Protocol::Udp {
+                        let socket = UdpSocket::from_std(socket.into())?;
+                        webapps.spawn(async move { Webapp::serve_udp(socket, "webapp").await });
+                    } else {
+                        let listener = TcpListener::from_std(socket.into())?;
+                        webapps.spawn(async move { Webapp::serve(listener, "webapp").await });
+                    }
                 }
             }
         }

@@ -82,6 +82,28 @@ impl Reservation {
 }
 
 impl Reserved {
+    /// Sockets that somebody else has bound, for a [`Binding`] that says what they are: socket *n* for host port *n*.
+    ///
+    /// They are made non-blocking. TCP ones may listen already.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where there is not one socket a host port, and
+    /// [`Backend`](ErrorKind::Backend) where one of them is not a socket.
+    pub fn adopt(binding: Binding, sockets: Vec<Socket>) -> Result<Self, Error> {
+        let (wanted, given) = (binding.host_ports().len(), sockets.len());
+        if wanted != given {
+            let message = format!("{binding} is of {wanted} ports, and has {given} sockets");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        for socket in &sockets {
+            socket.set_nonblocking(true).map_err(|error| {
+                let message = format!("{binding} cannot be served by what was handed over");
+                Error::new(ErrorKind::Backend, message).with_source(error)
+            })?;
+        }
+        Ok(Self { binding, sockets })
+    }
+
     /// What will be in force.
     pub fn binding(&self) -> &Binding {
         &self.binding

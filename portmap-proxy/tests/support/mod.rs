@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use portmap_core::{Binding, HostAddr, Lease, PortMapper, PortSpec, Publish};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// A container's listener; its address and port are what is published.
 pub(crate) async fn container() -> TcpListener {
@@ -15,6 +15,41 @@ pub(crate) async fn container() -> TcpListener {
 pub(crate) async fn publish(mapper: &impl PortMapper, container: &TcpListener) -> Lease {
     let port = container.local_addr().unwrap().port();
     mapper.publish(request("127.0.0.1", &format!("127.0.0.1::{port}"))).await.unwrap()
+}
+
+/// A container's UDP socket.
+pub(crate) async fn udp_container() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// Publishes the socket's port on an ephemeral UDP port of 127.0.0.1.
+pub(crate) async fn publish_udp(mapper: &impl PortMapper, container: &UdpSocket) -> Lease {
+    let port = container.local_addr().unwrap().port();
+    mapper.publish(request("127.0.0.1", &format!("127.0.0.1::{port}/udp"))).await.unwrap()
+}
+
+/// As many containers with neighbouring ports.
+pub(crate) async fn neighbours(count: u16) -> Vec<UdpSocket> {
+    for first in (20_000..30_000).step_by(10) {
+        let mut bound = Vec::new();
+        for port in first..first + count {
+            bound.extend(UdpSocket::bind(("127.0.0.1", port)).await.ok());
+        }
+        if bound.len() == usize::from(count) {
+            return bound;
+        }
+    }
+    panic!("no {count} neighbouring ports are free")
+}
+
+/// A port that was free a moment ago, for TCP and UDP.
+pub(crate) async fn free_port() -> u16 {
+    loop {
+        let port = container().await.local_addr().unwrap().port();
+        if UdpSocket::bind(("127.0.0.1", port)).await.is_ok() {
+            return port;
+        }
+    }
 }
 
 pub(crate) fn request(endpoint: &str, spec: &str) -> Publish {

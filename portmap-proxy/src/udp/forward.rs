@@ -1,0 +1,131 @@
+//! The service that every session goes through.
+
+use std::{
+    future::Future,
+    io, mem,
+    net::{SocketAddr, UdpSocket},
+    ops::AddAssign,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use portmap_core::{BoxError, Endpoint};
+use tokio::sync::oneshot;
+use tower::Service;
+
+use super::{Session, session::Dialled, socket::tune_session};
+use crate::{Dial, ForwardError, forward::connect, pressure::Pressure, settings::Settings};
+
+/// The innermost service for UDP: dials the container for a [`Session`], whose datagrams its listener then carries.
+///
+/// Its response comes when the session has ended. Dropping the future ends the session.
+#[derive(Clone, Debug)]
+pub struct ForwardSession<D> {
+    dial: D,
+    endpoint: Endpoint,
+    settings: Arc<Settings>,
+    pressure: Arc<Pressure>,
+}
+
+/// What became of a session whose container was dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exchanged {
+    /// The address that the container saw as its peer.
+    pub observed: SocketAddr,
+    /// What went from the client to the container.
+    pub to_endpoint: Carried,
+    /// What went from the container to the client.
+    pub to_client: Carried,
+    /// Why it ended.
+    pub ending: SessionEnding,
+}
+
+/// How much was carried. What the kernel did not take is not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// How many datagrams, empty ones too.
+    pub datagrams: u64,
+    /// How many bytes were in them.
+    pub bytes: u64,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEnding {
+    /// Nothing went through it for the idle time.
+    Idle,
+    /// Another one needed its place, and it was the least recently used.
+    Evicted,
+    /// Its port was released.
+    Released,
+}
+
+impl<D> ForwardSession<D> {
+    pub(crate) fn new(
+        dial: D,
+        endpoint: Endpoint,
+        settings: Arc<Settings>,
+        pressure: Arc<Pressure>,
+    ) -> Self {
+        Self { dial, endpoint, settings, pressure }
+    }
+}
+
+impl<D> Service<Session> for ForwardSession<D>
+where
+    D: Service<Dial, Response = UdpSocket> + Clone + Send + 'static,
+    D::Error: Into<BoxError>,
+    D::Future: Send,
+{
+    type Response = Exchanged;
+    type Error = ForwardError;
+    type Future = Pin<Box<dyn Future<Output = Result<Exchanged, ForwardError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ForwardError>> {
+        self.dial.poll_ready(cx).map_err(|error| ForwardError::NotReady { source: error.into() })
+    }
+
+    fn call(&mut self, session: Session) -> Self::Future {
+        let request = Dial::new(self.endpoint, session.container_port(), session.client());
+        // A clone is not ready though its original is: so the original is called, and the clone stays.
+        let spare = self.dial.clone();
+        let dial = mem::replace(&mut self.dial, spare);
+        let (settings, pressure) = (Arc::clone(&self.settings), Arc::clone(&self.pressure));
+        let (opening, spare) = session.into_parts();
+        Box::pin(async move {
+            drop(spare);
+            // Boxed: it is over before the session has carried anything, and would else take room until its end.
+            let socket = Box::pin(connect(dial, request, settings.dial_limit, &pressure)).await?;
+            drop((settings, pressure));
+            let (ended, end) = oneshot::channel();
+            let dialled = prepare(socket, ended)
+                .map_err(|error| ForwardError::dial(request, error.into()))?;
+            opening.open(dialled);
+            end.await.map_err(|_| ForwardError::Over { client: request.client() })
+        })
+    }
+}
+
+fn prepare(socket: UdpSocket, ended: oneshot::Sender<Exchanged>) -> io::Result<Dialled> {
+    tune_session(&socket)?;
+    // A dial service of the embedder's could have forgotten it.
+    socket.peer_addr()?;
+    let observed = socket.local_addr()?;
+    Ok(Dialled { socket, observed, ended })
+}
+
+impl Carried {
+    pub(super) fn new(datagrams: usize, bytes: usize) -> Self {
+        Self { datagrams: datagrams as u64, bytes: bytes as u64 }
+    }
+}
+
+impl AddAssign for Carried {
+    fn add_assign(&mut self, other: Self) {
+        self.datagrams += other.datagrams;
+        self.bytes += other.bytes;
+    }
+}

@@ -1,0 +1,18 @@
+//! The data path of UDP: sessions, and the datagrams that go through them.
+
+mod batch;
+mod dial;
+mod forward;
+mod peer;
+mod relay;
+mod replies;
+mod serve;
+mod session;
+mod socket;
+mod table;
+mod waiting;
+
+pub use dial::UdpDial;
+pub use forward::{Carried, Exchanged, ForwardSession, SessionEnding};
+pub(crate) use serve::Serve;
+pub use session::Session;

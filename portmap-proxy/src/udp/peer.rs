@@ -1,0 +1,54 @@
+//! A session as its listener has it.
+
+use tokio::task::AbortHandle;
+
+use super::{
+    Carried, Exchanged, SessionEnding, session::Dialled, socket::Cutting, waiting::Waiting,
+};
+
+/// How far a session is.
+#[derive(Debug)]
+pub(super) enum Peer {
+    /// Its container is being dialled.
+    Opening(Waiting, Option<AbortHandle>),
+    /// Datagrams go through it. Boxed: the table has room for twice as many as there are.
+    Open(Box<Open>),
+}
+
+/// A session that datagrams go through.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) dialled: Dialled,
+    pub(super) to_endpoint: Carried,
+    pub(super) to_client: Carried,
+    pub(super) cutting_to_endpoint: Cutting,
+    pub(super) cutting_to_client: Cutting,
+}
+
+impl Peer {
+    pub(super) fn open(dialled: Dialled) -> Self {
+        Self::Open(Box::new(Open {
+            dialled,
+            to_endpoint: Carried::default(),
+            to_client: Carried::default(),
+            cutting_to_endpoint: Cutting::default(),
+            cutting_to_client: Cutting::default(),
+        }))
+    }
+
+    /// Closes its socket, and says how it was to who waits for it. Where it is not open yet, nobody dials for it any
+    /// more: a flood of clients would else have more dials going on than there may be sessions.
+    pub(super) fn end(self, ending: SessionEnding) {
+        match self {
+            Self::Opening(_, service) => {
+                service.inspect(AbortHandle::abort);
+            }
+            Self::Open(open) => {
+                let Open { dialled, to_endpoint, to_client, .. } = *open;
+                let Dialled { socket, observed, ended } = dialled;
+                drop(socket);
+                let _ = ended.send(Exchanged { observed, to_endpoint, to_client, ending });
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Carrying datagrams between the clients of one port and the sockets of their sessions.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use socket2::Socket;
+use tokio::{io::Interest, net::UdpSocket, task::AbortHandle};
+
+use super::{
+    SessionEnding,
+    batch::{Batch, Datagrams, Run},
+    peer::{Open, Peer},
+    replies::Replies,
+    session::{Dialled, News},
+    socket::{send, send_from, tune_listener},
+    table::{Flow, Id, Table},
+    waiting::Waiting,
+};
+use crate::settings::Settings;
+
+/// How much may wait in all sessions of a listener that are being opened, in bytes: as much as its socket holds.
+const MOST_WAITING: usize = 4 * 1024 * 1024;
+
+/// The socket of a published port, and the sessions of its clients.
+#[derive(Debug)]
+pub(super) struct Relay {
+    socket: UdpSocket,
+    bound: SocketAddr,
+    sessions: Table<Peer>,
+    replies: Replies,
+    /// Bytes in the sessions that are being opened.
+    waiting: usize,
+}
+
+impl Relay {
+    pub(super) fn new(socket: Socket, settings: &Settings) -> io::Result<Self> {
+        tune_listener(&socket)?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        Ok(Self {
+            bound: socket.local_addr()?,
+            socket,
+            sessions: Table::new(settings.session_limit, settings.session_idle),
+            replies: Replies::default(),
+            waiting: 0,
+        })
+    }
+
+    /// Ready when a client or a container has sent something.
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let clients = self.socket.poll_recv_ready(cx)?;
+        let containers = self.replies.poll_ready(cx)?;
+        match clients.is_ready() || containers.is_ready() {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Receives from clients, up to a batch; says how many buffers it filled.
+    pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
+        let mut received = 0;
+        let tried = self.socket.try_io(Interest::READABLE, || {
+            let more;
+            (received, more) = batch.receive(&self.socket)?;
+            match more {
+                true => Ok(()),
+                // That was all: no system call is needed to learn that there is no more.
+                false => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        });
+        match tried {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(received),
+        }
+    }
+
+    /// The session that datagrams belong to, whether or not there is one.
+    pub(super) fn flow(&self, run: &Run) -> Flow {
+        Flow { client: run.from, local: run.to.unwrap_or(self.bound.ip()) }
+    }
+
+    /// The host address and port of a session.
+    pub(super) fn used(&self, local: IpAddr) -> SocketAddr {
+        SocketAddr::new(local, self.bound.port())
+    }
+
+    pub(super) fn find(&self, flow: &Flow) -> Option<Id> {
+        self.sessions.find(flow)
+    }
+
+    /// Begins a session; where there are too many, another one goes for it. Says whether one did.
+    pub(super) fn begin(&mut self, flow: Flow, now: Instant) -> (Id, bool) {
+        let (id, evicted) =
+            self.sessions.insert(flow, Peer::Opening(Waiting::default(), None), now);
+        let full = evicted.is_some();
+        self.end(evicted, SessionEnding::Evicted);
+        (id, full)
+    }
+
+    /// Tells who dials for a session.
+    pub(super) fn dialled_by(&mut self, id: Id, service: AbortHandle) {
+        if let Some((_, Peer::Opening(_, by))) = self.sessions.get(id) {
+            *by = Some(service);
+        }
+    }
+
+    /// Ends the least recently used session; says whether there was one.
+    pub(super) fn evict(&mut self) -> bool {
+        let evicted = self.sessions.evict();
+        let any = evicted.is_some();
+        self.end(evicted, SessionEnding::Evicted);
+        any
+    }
+
+    /// Ends the sessions whose time is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(expired) = self.sessions.expire(now) {
+            self.end(Some(expired), SessionEnding::Idle);
+        }
+    }
+
+    /// When there is something to expire, if nothing more comes.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.sessions.next_expiry()
+    }
+
+    /// Frees the port and ends all sessions: without the port there is nothing that a reply could leave from.
+    pub(super) fn close(mut self) {
+        drop(self.socket);
+        while let Some(session) = self.sessions.evict() {
+            session.end(SessionEnding::Released);
+        }
+    }
+
+    /// Takes note of what became of a session.
+    pub(super) fn learn(&mut self, news: News) -> io::Result<()> {
+        match news {
+            News::Open(id, dialled) => self.open(id, dialled),
+            News::Over(id) => {
+                let over = self.sessions.remove(id);
+                // Nobody waits for its end any more.
+                self.end(over, SessionEnding::Released);
+                Ok(())
+            }
+        }
+    }
+
+    fn open(&mut self, id: Id, dialled: Dialled) -> io::Result<()> {
+        let Some((_, peer)) = self.sessions.get(id) else {
+            // It has ended meanwhile; dropping the sender says so.
+            return Ok(());
+        };
+        if let Err(error) = self.replies.add(id, &dialled.socket) {
+            let lost = self.sessions.remove(id);
+            self.end(lost, SessionEnding::Evicted);
+            return Err(error);
+        }
+        if let Peer::Opening(waiting, _) = std::mem::replace(peer, Peer::open(dialled)) {
+            if let Peer::Open(open) = peer {
+                for datagram in waiting.iter() {
+                    open.pass(Datagrams { bytes: datagram, size: datagram.len() });
+                }
+            }
+            self.waiting -= waiting.len();
+        }
+        Ok(())
+    }
+
+    /// Passes a client's datagrams on, or keeps them until the session is open.
+    pub(super) fn forward(&mut self, id: Id, datagrams: Datagrams<'_>, now: Instant) {
+        self.sessions.touch(id, now);
+        match self.sessions.get(id) {
+            Some((_, Peer::Open(open))) => open.pass(datagrams),
+            Some((_, Peer::Opening(waiting, _))) => {
+                for datagram in datagrams.iter() {
+                    let room = self.waiting + datagram.len() <= MOST_WAITING;
+                    if room && waiting.push(datagram) {
+                        self.waiting += datagram.len();
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Passes on what containers have sent, up to a batch of each that has something. Says whether any had.
+    pub(super) fn reply(&mut self, batch: &mut Batch, now: Instant) -> io::Result<bool> {
+        let found = self.replies.find()?;
+        for index in 0..found {
+            if let Some(id) = self.replies.found(index) {
+                self.reply_from(id, batch, now);
+            }
+        }
+        Ok(found > 0)
+    }
+
+    fn reply_from(&mut self, id: Id, batch: &mut Batch, now: Instant) {
+        let Self { sessions, socket, .. } = self;
+        let Some((flow, Peer::Open(open))) = sessions.get(id) else {
+            return;
+        };
+        // An error is that of a container which does not listen (any more, or yet): it may, for the next datagram.
+        let Ok((count, _)) = batch.receive(&open.dialled.socket) else {
+            return;
+        };
+        let mut first = 0;
+        while let Some(run) = batch.run(first, count) {
+            let way = (flow.local, flow.client);
+            let datagrams = batch.datagrams(&run);
+            open.to_client += send_from(socket, way, datagrams, &mut open.cutting_to_client);
+            first = run.end;
+        }
+        sessions.touch(id, now);
+    }
+
+    fn end(&mut self, session: Option<Peer>, ending: SessionEnding) {
+        let Some(session) = session else {
+            return;
+        };
+        if let Peer::Opening(waiting, _) = &session {
+            self.waiting -= waiting.len();
+        }
+        session.end(ending);
+    }
+}
+
+impl Open {
+    fn pass(&mut self, datagrams: Datagrams<'_>) {
+        self.to_endpoint += send(&self.dialled.socket, datagrams, &mut self.cutting_to_endpoint);
+    }
+}

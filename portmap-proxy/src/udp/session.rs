@@ -1,0 +1,108 @@
+//! A new session, before it leads anywhere.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    os::fd::OwnedFd,
+};
+
+use portmap_core::Port;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Exchanged, table::Id};
+
+/// A client that wrote to a published UDP port and has no session yet: what the layers around
+/// [`ForwardSession`](crate::ForwardSession) get, once for each session.
+///
+/// A session is a client's address and port, and the address of this host that it wrote to. **Dropping it loses the
+/// datagrams that wait for it**, and nothing more: the client's next datagram asks again.
+#[derive(Debug)]
+pub struct Session {
+    client: SocketAddr,
+    local: SocketAddr,
+    container_port: Port,
+    opening: Opening,
+    /// Held in place of the descriptor that dialling takes.
+    spare: OwnedFd,
+}
+
+impl Session {
+    pub(super) fn new(
+        (client, local): (SocketAddr, SocketAddr),
+        container_port: Port,
+        opening: Opening,
+        spare: OwnedFd,
+    ) -> Self {
+        Self { client, local, container_port, opening, spare }
+    }
+
+    /// The client's address, never v4-mapped.
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// The container's port that it is for.
+    pub fn container_port(&self) -> Port {
+        self.container_port
+    }
+
+    /// The host address and port that the client wrote to, never v4-mapped: where the replies leave from.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(super) fn into_parts(self) -> (Opening, OwnedFd) {
+        (self.opening, self.spare)
+    }
+}
+
+/// What a listener is told of its sessions.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The container was dialled.
+    Open(Id, Dialled),
+    /// The service is done with it, however that came.
+    Over(Id),
+}
+
+/// A session's way to its container.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    /// Connected to the container.
+    pub(super) socket: UdpSocket,
+    /// The address that the container sees as its peer.
+    pub(super) observed: SocketAddr,
+    /// Who waits for the session's end.
+    pub(super) ended: oneshot::Sender<Exchanged>,
+}
+
+/// A session's line to its listener.
+#[derive(Clone, Debug)]
+pub(super) struct Opening {
+    id: Id,
+    listener: mpsc::UnboundedSender<News>,
+}
+
+/// Tells the listener when it is dropped: by a service's end, its cancellation or its panic.
+#[derive(Debug)]
+pub(super) struct TellsEnd(Opening);
+
+impl Opening {
+    pub(super) fn new(id: Id, listener: mpsc::UnboundedSender<News>) -> Self {
+        Self { id, listener }
+    }
+
+    /// Hands the socket to the listener. Where that is gone, the socket is closed.
+    pub(super) fn open(self, dialled: Dialled) {
+        let _ = self.listener.send(News::Open(self.id, dialled));
+    }
+
+    pub(super) fn tells_end(&self) -> TellsEnd {
+        TellsEnd(self.clone())
+    }
+}
+
+impl Drop for TellsEnd {
+    fn drop(&mut self) {
+        let _ = self.0.listener.send(News::Over(self.0.id));
+    }
+}

@@ -1,0 +1,171 @@
+//! The table, against one that is too simple to be wrong.
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+const IDLE: Duration = Duration::from_secs(90);
+
+fn flow(client: u16) -> Flow {
+    let client = SocketAddr::from(([192, 0, 2, 7], client));
+    Flow { client, local: IpAddr::from([192, 0, 2, 1]) }
+}
+
+#[test]
+fn a_client_has_a_session_for_each_address_that_it_writes_to() {
+    let now = Instant::now();
+    let mut table = Table::new(10, IDLE);
+    let one = flow(1);
+    let two = Flow { local: IpAddr::from([192, 0, 2, 2]), ..one };
+    let (first, _) = table.insert(one, (), now);
+    assert_eq!(table.find(&two), None);
+    let (second, _) = table.insert(two, (), now);
+    assert_eq!((table.find(&one), table.find(&two)), (Some(first), Some(second)));
+}
+
+#[test]
+fn a_session_ends_when_nothing_went_through_it_in_either_direction() {
+    let begin = Instant::now();
+    let mut table = Table::new(10, IDLE);
+    let (quiet, _) = table.insert(flow(1), 1, begin);
+    let (used, _) = table.insert(flow(2), 2, begin);
+    table.touch(used, begin + IDLE / 2);
+    assert_eq!(table.next_expiry(), Some(begin + IDLE));
+    assert_eq!(table.expire(begin + IDLE - Duration::from_nanos(1)), None);
+    assert_eq!(table.expire(begin + IDLE), Some(1));
+    assert_eq!(table.expire(begin + IDLE), None);
+    assert_eq!(table.get(quiet), None);
+    assert_eq!(table.next_expiry(), Some(begin + IDLE * 3 / 2));
+}
+
+#[test]
+fn a_full_table_lets_go_of_the_least_recently_used() {
+    let now = Instant::now();
+    let mut table = Table::new(2, IDLE);
+    let (one, _) = table.insert(flow(1), 1, now);
+    table.insert(flow(2), 2, now);
+    table.touch(one, now);
+    assert_eq!(table.insert(flow(3), 3, now).1, Some(2));
+    assert_eq!(table.len(), 2);
+    assert!(table.find(&flow(1)).is_some() && table.find(&flow(2)).is_none());
+}
+
+#[test]
+fn a_number_of_a_session_that_ended_is_nobodys() {
+    let now = Instant::now();
+    let mut table = Table::new(2, IDLE);
+    let (old, _) = table.insert(flow(1), 1, now);
+    assert_eq!(table.remove(old), Some(1));
+    let (new, _) = table.insert(flow(1), 2, now);
+    assert_ne!(old, new);
+    assert_eq!(Id::from(u64::from(new)), new);
+    table.touch(old, now + IDLE);
+    assert_eq!(table.get(old), None);
+    assert_eq!(table.remove(old), None);
+    assert_eq!(table.next_expiry(), Some(now + IDLE));
+}
+
+#[test]
+fn a_time_that_never_comes_is_no_time() {
+    let mut table = Table::new(0, Duration::MAX);
+    table.insert(flow(1), (), Instant::now());
+    assert_eq!((table.len(), table.next_expiry()), (1, None));
+}
+
+/// What a table is asked to do, with a flow's or a session's number, after a time in seconds.
+#[derive(Clone, Debug)]
+enum Step {
+    Datagram(u16),
+    Reply(usize),
+    End(usize),
+    Expire,
+    Evict,
+}
+
+fn step() -> impl Strategy<Value = (u64, Step)> {
+    let step = prop_oneof![
+        6 => (0..12_u16).prop_map(Step::Datagram),
+        3 => (0..64_usize).prop_map(Step::Reply),
+        1 => (0..64_usize).prop_map(Step::End),
+        2 => Just(Step::Expire),
+        1 => Just(Step::Evict),
+    ];
+    (0..40_u64, step)
+}
+
+/// Sessions in the order of their use, the oldest first.
+#[derive(Default)]
+struct Model(Vec<(Flow, Instant)>);
+
+impl Model {
+    fn used(&mut self, flow: Flow, now: Instant) {
+        self.0.retain(|(other, _)| *other != flow);
+        self.0.push((flow, now));
+    }
+
+    fn oldest_due(&self, now: Instant) -> bool {
+        self.0.first().is_some_and(|(_, used)| *used + IDLE <= now)
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_table_does_what_a_list_would(limit in 1..6_usize, steps in vec(step(), 1..200)) {
+        let mut now = Instant::now();
+        let mut table = Table::new(limit, IDLE);
+        let (mut model, mut ids) = (Model::default(), Vec::new());
+        for (seconds, step) in steps {
+            now += Duration::from_secs(seconds);
+            match step {
+                Step::Datagram(client) => {
+                    let flow = flow(client);
+                    match table.find(&flow) {
+                        Some(id) => table.touch(id, now),
+                        None => {
+                            let full = model.0.len() == limit;
+                            let oldest = full.then(|| model.0.remove(0).0);
+                            let (id, evicted) = table.insert(flow, flow, now);
+                            prop_assert_eq!(evicted, oldest);
+                            ids.push((id, flow));
+                        }
+                    }
+                    model.used(flow, now);
+                }
+                Step::Reply(number) => {
+                    if let Some((id, flow)) = ids.get(number).copied() {
+                        let lives = table.get(id).is_some();
+                        prop_assert_eq!(lives, table.find(&flow) == Some(id));
+                        table.touch(id, now);
+                        if lives {
+                            model.used(flow, now);
+                        }
+                    }
+                }
+                Step::End(number) => {
+                    if let Some((id, flow)) = ids.get(number).copied() {
+                        let removed = table.remove(id);
+                        if removed.is_some() {
+                            model.0.retain(|(other, _)| *other != flow);
+                        }
+                    }
+                }
+                Step::Expire => {
+                    while model.oldest_due(now) {
+                        prop_assert_eq!(table.expire(now), Some(model.0.remove(0).0));
+                    }
+                    prop_assert_eq!(table.expire(now), None);
+                }
+                Step::Evict => {
+                    let oldest = (!model.0.is_empty()).then(|| model.0.remove(0).0);
+                    prop_assert_eq!(table.evict(), oldest);
+                }
+            }
+            prop_assert!(table.len() <= limit);
+            prop_assert_eq!(table.len(), model.0.len());
+            prop_assert_eq!(table.next_expiry(), model.0.first().map(|(_, used)| *used + IDLE));
+            for (flow, _) in &model.0 {
+                prop_assert!(table.find(flow).is_some());
+            }
+        }
+    }
+}

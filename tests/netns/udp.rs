@@ -1,0 +1,269 @@
+//! UDP ports: where replies come from, and what a session survives.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use portmap::BoxError;
+use portmap_testkit::{CallError, Lab, Need, Node, Page, Suite, Webapp};
+use tokio::{
+    net::UdpSocket,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::support::{dual, publish, tool};
+
+pub(crate) fn tests(suite: &mut Suite) {
+    let netns = [Need::Netns];
+    suite.test("every_client_of_a_udp_port_is_seen_as_the_gateway", &netns, gateway);
+    suite.test("replies_come_from_the_host_address_that_was_written_to", &netns, two_addresses);
+    suite.test("datagrams_larger_than_a_packet_pass_both_ways", &netns, large);
+    suite.test("datagrams_that_are_sent_as_one_arrive_apart", &netns, segments);
+    suite.test("a_session_survives_its_containers_restart", &netns, restart);
+    suite.test("a_released_udp_port_refuses", &netns, released);
+    suite.test("sessions_share_what_descriptors_there_are", &netns, descriptors);
+}
+
+async fn gateway() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let (docker0, br0) = (lab.docker0().await?, lab.br0().await?);
+    let web = docker0.container("web").await?;
+    let _webapp = Webapp::start(&web, 80).await?;
+    let neighbour = docker0.container("neighbour").await?;
+    let stranger = br0.container("stranger").await?;
+    let host = lab.host();
+    let lease = publish(host, dual(&web), &["8080:80/udp"]).await?;
+
+    let gateway4 = IpAddr::from(docker0.gateway4());
+    let gateway6 = IpAddr::from(docker0.gateway6().ok_or("docker0 has no IPv6")?);
+    let (lan4, lan6): (IpAddr, IpAddr) = (host.addr4().into(), host.addr6().into());
+    let clients: [(&str, &Node); 4] = [
+        ("outside", lab.client()),
+        ("another network", &stranger),
+        ("the same network", &neighbour),
+        ("itself", &web),
+    ];
+    for (path, client) in clients {
+        for (host_addr, gateway) in [(lan4, gateway4), (lan6, gateway6)] {
+            let page = client.ask_udp(SocketAddr::new(host_addr, 8080)).await;
+            let page = page.map_err(|error| format!("{path} to {host_addr}: {error}"))?;
+            assert_eq!((page.remote_ip, page.hostname.as_str()), (gateway, "web"), "{path}");
+        }
+    }
+    let from_the_host = ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"]
+        .map(|addr| addr.parse::<IpAddr>())
+        .into_iter()
+        .chain([Ok(lan4), Ok(lan6), Ok(gateway4), Ok(gateway6)]);
+    for addr in from_the_host {
+        let addr = addr?;
+        let page = host.ask_udp(SocketAddr::new(addr, 8080)).await;
+        let page = page.map_err(|error| format!("the host to {addr}: {error}"))?;
+        let gateway = if addr.to_canonical().is_ipv4() { gateway4 } else { gateway6 };
+        assert_eq!(page.remote_ip, gateway, "the host to {addr}");
+    }
+    lease.release().await?;
+
+    // The container has one address: clients of the other family reach it all the same.
+    let lease = publish(host, web.addr4().into(), &["8080:80/udp"]).await?;
+    assert_eq!(lab.client().ask_udp(SocketAddr::new(lan6, 8080)).await?.remote_ip, gateway4);
+    assert_eq!(host.ask_udp("[::1]:8080".parse()?).await?.remote_ip, gateway4);
+    lease.release().await?;
+    Ok(())
+}
+
+/// Sends a datagram and returns what comes back, and from where.
+async fn exchange(
+    socket: &UdpSocket,
+    datagram: &[u8],
+    to: SocketAddr,
+) -> io::Result<(Vec<u8>, SocketAddr)> {
+    socket.send_to(datagram, to).await?;
+    let mut buffer = vec![0; 65_536];
+    let received = timeout(Duration::from_secs(2), socket.recv_from(&mut buffer)).await;
+    let (length, from) = received.map_err(|_| io::Error::other(format!("{to} is silent")))??;
+    buffer.truncate(length);
+    Ok((buffer, SocketAddr::new(from.ip().to_canonical(), from.port())))
+}
+
+async fn two_addresses() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    let webapp = Webapp::start(&web, 80).await?;
+    let host = lab.host();
+    host.add_address("eth0", "192.168.33.3/24".parse()?).await?;
+    host.add_address("eth0", "2001:db8:33::3/64".parse()?).await?;
+    let lease = publish(host, dual(&web), &["8080:80/udp"]).await?;
+
+    let addrs: [SocketAddr; 4] = [
+        "192.168.33.2:8080".parse()?,
+        "192.168.33.3:8080".parse()?,
+        "[2001:db8:33::2]:8080".parse()?,
+        "[2001:db8:33::3]:8080".parse()?,
+    ];
+    let asked = lab.client().run(async move {
+        // One socket for all of them, twice.
+        let socket = UdpSocket::bind("[::]:0").await?;
+        for to in addrs.into_iter().chain(addrs) {
+            let mapped = match to.ip() {
+                IpAddr::V4(v4) => SocketAddr::from((v4.to_ipv6_mapped(), to.port())),
+                IpAddr::V6(_) => to,
+            };
+            let (_, from) = exchange(&socket, b"who calls?", mapped).await?;
+            assert_eq!(from, to);
+        }
+        io::Result::Ok(())
+    });
+    asked.await?;
+    let mut seen = webapp.seen();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), addrs.len(), "a session for each address: {seen:?}");
+    lease.release().await?;
+    Ok(())
+}
+
+/// Sends back what comes to a port of a node.
+async fn echo(node: &Node, port: u16) -> Result<JoinHandle<io::Result<()>>, BoxError> {
+    let socket = node.run(UdpSocket::bind(("0.0.0.0", port))).await?;
+    Ok(node.spawn(async move {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let (length, from) = socket.recv_from(&mut buffer).await?;
+            socket.send_to(&buffer[..length], from).await?;
+        }
+    }))
+}
+
+async fn large() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    let _echo = echo(&web, 7).await?;
+    let lease = publish(lab.host(), web.addr4().into(), &["7:7/udp"]).await?;
+    let addrs: [SocketAddr; 2] = [(lab.host().addr4(), 7).into(), (lab.host().addr6(), 7).into()];
+    let exchanged = lab.client().run(async move {
+        for to in addrs {
+            let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(any).await?;
+            for size in [0, 1472, 1473, 65_507, 0, 30_000] {
+                let sent = vec![size as u8; size];
+                let (heard, from) = exchange(&socket, &sent, to).await?;
+                assert!(heard == sent, "{size} bytes to {to} became {}", heard.len());
+                assert_eq!(from, to);
+            }
+        }
+        io::Result::Ok(())
+    });
+    exchanged.await?;
+    lease.release().await?;
+    Ok(())
+}
+
+async fn segments() -> Result<(), BoxError> {
+    const SIZE: usize = 1000;
+    const COUNT: usize = 60;
+    let lab = Lab::new().await?;
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    let _echo = echo(&web, 7).await?;
+    let lease = publish(lab.host(), web.addr4().into(), &["7:7/udp"]).await?;
+    let to = SocketAddr::from((lab.host().addr4(), 7));
+    let heard = lab.client().run(async move {
+        let socket = UdpSocket::bind("0.0.0.0:0").await?;
+        setsockopt(&socket, sockopt::UdpGsoSegment, &(SIZE as i32))?;
+        let sent: Vec<_> = (0..SIZE * COUNT).map(|place| (place / SIZE) as u8).collect();
+        socket.send_to(&sent, to).await?;
+        let mut heard = Vec::new();
+        let mut buffer = [0; 2 * SIZE];
+        while heard.len() < COUNT {
+            let received = timeout(Duration::from_secs(2), socket.recv(&mut buffer)).await;
+            let Ok(length) = received else {
+                break;
+            };
+            heard.push((length?, buffer[0]));
+        }
+        io::Result::Ok(heard)
+    });
+    let expected: Vec<_> = (0..COUNT).map(|number| (SIZE, number as u8)).collect();
+    assert_eq!(heard.await?, expected);
+    lease.release().await?;
+    Ok(())
+}
+
+async fn restart() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    let webapp = Webapp::start(&web, 80).await?;
+    let lease = publish(lab.host(), dual(&web), &["8080:80/udp"]).await?;
+    let to = SocketAddr::from((lab.host().addr4(), 8080));
+    let socket = lab.client().run(UdpSocket::bind("0.0.0.0:0")).await?;
+    exchange(&socket, b"who calls?", to).await?;
+    let before = webapp.seen();
+    drop(webapp);
+    sleep(Duration::from_millis(50)).await;
+    for _ in 0..10 {
+        socket.send_to(b"nobody there", to).await?;
+    }
+    let heard = timeout(Duration::from_millis(200), socket.recv(&mut [0; 1])).await;
+    assert!(heard.is_err(), "{heard:?}");
+
+    let webapp = Webapp::start(&web, 80).await?;
+    let (answer, _) = exchange(&socket, b"who calls?", to).await?;
+    assert!(answer.starts_with(b"Hostname: web"));
+    assert_eq!(webapp.seen(), before, "it is another session");
+    lease.release().await?;
+    Ok(())
+}
+
+async fn released() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    let _webapp = Webapp::start(&web, 80).await?;
+    let lease = publish(lab.host(), dual(&web), &["8080:80/udp"]).await?;
+    let addr = SocketAddr::from((lab.host().addr4(), 8080));
+    lab.client().ask_udp(addr).await?;
+    lease.release().await?;
+    assert!(matches!(lab.client().ask_udp(addr).await, Err(CallError::Refused)));
+    Ok(())
+}
+
+/// What the tool may have open, and how many clients it has: each a session, and a descriptor.
+const DESCRIPTORS: &str = "48";
+const CLIENTS: usize = 200;
+
+async fn descriptors() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    let webapp = Webapp::start(&web, 80).await?;
+    let limited = format!("ulimit -n {DESCRIPTORS}; exec \"$@\"");
+    let path = tool()?.to_string_lossy().into_owned();
+    let endpoint = web.addr4().to_string();
+    let args = ["-c", &limited, "sh", &path, "8080:80/udp", "8080:80", "--to", &endpoint];
+    let mut tool = lab.host().command("sh", args).await?;
+    tool.read_until("Ctrl-C ends it.\n").await?;
+
+    let host = SocketAddr::from((lab.host().addr4(), 8080));
+    let served = lab.client().run(async move {
+        let limit = Duration::from_secs(2);
+        for client in 0..CLIENTS {
+            let page = Page::ask_udp(host, Vec::new(), limit).await;
+            page.map_err(|error| io::Error::other(format!("client {client}: {error}")))?;
+        }
+        io::Result::Ok(())
+    });
+    served.await?;
+    assert_eq!(webapp.seen().len(), CLIENTS);
+    tool.read_until("there are too many sessions").await?;
+    tool.read_until("ended for another session").await?;
+    let warnings = tool.transcript().matches("too many sessions").count();
+    assert!(warnings <= 5, "{warnings} lines of a thing that happens all the time");
+    Ok(())
+}
