@@ -2,10 +2,10 @@
 //!
 //! The system calls are those of `quinn-udp`: it receives in batches (`recvmmsg`), knows which address of this host a
 //! datagram came to, and has the kernel put datagrams together and cut them apart (GRO, GSO), without allocating and
-//! behind a safe interface. nix has `recvmmsg` too, but headers of it cannot be used twice. Neither has a `sendmmsg`
-//! with a source address for each datagram; what would be gained over GSO is one system call in ten.
+//! behind a safe interface. nix has `recvmmsg` too, but headers of it cannot be used twice, and its `sendmsg` allocates.
+//! Neither has a `sendmmsg` with a source address for each datagram: replies to different clients leave one by one.
 //! What `quinn-udp` sets on a socket is for QUIC: it forbids fragments, and a datagram of 65,507 bytes is nothing but
-//! fragments. So it gets to see a socket of its own alone, and ours are set here.
+//! fragments. So it gets to see a socket for trials alone, and ours are set here.
 
 use std::{
     io::{self, ErrorKind, IoSliceMut},
@@ -21,7 +21,8 @@ use socket2::SockRef;
 
 use super::{Carried, batch::Datagrams};
 
-/// What a listener's socket holds while nobody reads, in bytes: about 5,000 small datagrams, as the kernel counts.
+/// What a listener's socket holds while nobody reads, in bytes: about 10,000 small datagrams. The kernel doubles it and
+/// counts 768 for each.
 const LISTENER_BUFFER: usize = 4 * 1024 * 1024;
 /// The same for the socket of a session. Each session has one, and a container can fill all of its own.
 const SESSION_BUFFER: usize = 1024 * 1024;
