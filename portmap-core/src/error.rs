@@ -110,6 +110,22 @@ impl From<BoxError> for Error {
     }
 }
 
+/// An error and its causes on one line, for a log: `a: b: c`.
+#[derive(Clone, Copy, Debug)]
+pub struct WithCauses<'a>(pub &'a (dyn error::Error + 'static));
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 impl From<PortSpecError> for Error {
     fn from(error: PortSpecError) -> Self {
         Self::new(ErrorKind::Invalid, "the port specification is wrong").with_source(error)
@@ -163,5 +179,7 @@ mod tests {
         assert_eq!(error.to_string(), "the port specification is wrong");
         let cause = error.source().unwrap().to_string();
         assert_eq!(cause, "host port 70000 is not between 1 and 65535");
+        let line = format!("the port specification is wrong: {cause}");
+        assert_eq!(WithCauses(&error).to_string(), line);
     }
 }

@@ -10,14 +10,14 @@ use crate::{Binding, Error};
 /// blocks, and an error can only be logged. [`release`](Self::release) does the same and reports how it went;
 /// [`disarm`](Self::disarm) gives the right up and leaves the ports published.
 ///
-/// A release in the background needs the mapper's runtime to be alive; where that ends first, the ports end
-/// with it.
+/// A release in the background needs the mapper's runtime to be alive; where that ends first, what a process serves
+/// ends with it, and what a mapper has in the kernel goes as that mapper's documentation says.
 #[must_use = "dropping a lease withdraws its ports"]
 #[derive(Debug, Default)]
 pub struct Lease {
     bindings: Vec<Binding>,
-    /// Released from the last to the first.
-    holds: Vec<Box<dyn Hold>>,
+    /// Released from the last to the first, each with the number of bindings that are its own: the last ones.
+    holds: Vec<(Box<dyn Hold>, usize)>,
 }
 
 /// What a mapper keeps in force for a [`Lease`]: its side of releasing. Mappers implement it, nobody calls it.
@@ -46,7 +46,8 @@ pub struct NotReleased {
 impl Lease {
     /// A lease on `bindings`, kept in force by `hold`. For authors of mappers.
     pub fn new(bindings: Vec<Binding>, hold: impl Hold) -> Self {
-        Self { bindings, holds: vec![Box::new(hold)] }
+        let own = bindings.len();
+        Self { bindings, holds: vec![(Box::new(hold), own)] }
     }
 
     /// What is in force.
@@ -71,11 +72,12 @@ impl Lease {
     /// # Cancel safety
     /// Dropping the future does not stop the release: it goes on in the background.
     pub async fn release(mut self) -> Result<(), ReleaseError> {
-        while let Some(hold) = self.holds.pop() {
+        while let Some((hold, own)) = self.holds.pop() {
             if let Err(NotReleased { error, hold }) = hold.release().await {
-                self.holds.push(hold);
+                self.holds.push((hold, own));
                 return Err(ReleaseError { error, lease: self });
             }
+            self.bindings.truncate(self.bindings.len() - own);
         }
         Ok(())
     }
@@ -84,7 +86,7 @@ impl Lease {
     ///
     /// For how long depends on the mapper: what a process serves ends with the process.
     pub fn disarm(mut self) -> Vec<Binding> {
-        for hold in self.holds.drain(..) {
+        for (hold, _) in self.holds.drain(..) {
             hold.disarm();
         }
         mem::take(&mut self.bindings)

@@ -36,7 +36,7 @@ mod spec;
 pub use binding::{Binding, HostAddr};
 pub use boxed::BoxPortMapper;
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{BoxError, Error, ErrorKind};
+pub use error::{BoxError, Error, ErrorKind, WithCauses};
 pub use lease::{Hold, Lease, NotReleased, ReleaseError};
 pub use mapper::PortMapper;
 pub use mapping::{HostPort, Mapping, MappingError};

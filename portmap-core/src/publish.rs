@@ -1,6 +1,6 @@
 //! A request to publish.
 
-use crate::{Endpoint, Error, ErrorKind, HostPort, Mapping, Protocol};
+use crate::{Endpoint, Error, ErrorKind, HostPort, Mapping, PortRange};
 
 /// A request: one endpoint's mappings, published all or not at all.
 ///
@@ -53,25 +53,30 @@ impl Publish {
                 return invalid(format!("{addr} cannot be the address of a container"));
             }
         }
-        let exact: Vec<_> = self.mappings.iter().filter_map(exact_claims).collect();
-        for (place, (mapping, ports)) in exact.iter().enumerate() {
-            for (other, other_ports) in &exact[..place] {
-                if mapping.protocol() == other.protocol()
-                    && ports.overlaps(*other_ports)
-                    && mapping.host().any(|one| other.host().any(|two| one.overlaps(two)))
-                {
-                    let protocol: Protocol = mapping.protocol();
-                    return invalid(format!(
-                        "host port {ports}/{protocol} is asked for twice in one request"
-                    ));
-                }
+        let mut exact: Vec<_> = self.mappings.iter().filter_map(exact_claims).collect();
+        exact.sort_unstable_by_key(|(mapping, ports)| (mapping.protocol(), *ports));
+        // Sorted by their first ports, a claim can only overlap those before it that reach as far.
+        let mut open: Vec<(&Mapping, PortRange)> = Vec::new();
+        for (mapping, ports) in exact {
+            let protocol = mapping.protocol();
+            open.retain(|(other, others)| {
+                other.protocol() == protocol && others.last() >= ports.first()
+            });
+            let clash = |(other, _): &&(&Mapping, PortRange)| {
+                mapping.host().any(|one| other.host().any(|two| one.overlaps(two)))
+            };
+            if open.iter().any(|other| clash(&other)) {
+                return invalid(format!(
+                    "host port {ports}/{protocol} is asked for twice in one request"
+                ));
             }
+            open.push((mapping, ports));
         }
         Ok(())
     }
 }
 
-fn exact_claims(mapping: &Mapping) -> Option<(&Mapping, crate::PortRange)> {
+fn exact_claims(mapping: &Mapping) -> Option<(&Mapping, PortRange)> {
     match mapping.host_port() {
         HostPort::Exact(ports) => Some((mapping, ports)),
         HostPort::Ephemeral | HostPort::AnyOf(_) => None,

@@ -172,7 +172,9 @@ async fn a_release_that_fails_gives_the_lease_back() {
     let error = both.release().await.unwrap_err();
     assert_eq!(error.error().kind(), ErrorKind::Backend);
     assert!(log.lock().unwrap().is_empty());
-    error.into_lease().release().await.unwrap();
+    let lease = error.into_lease();
+    assert_eq!(lease.bindings().len(), 2);
+    lease.release().await.unwrap();
     assert_eq!(*log.lock().unwrap(), ["released second", "released first"]);
 }
 

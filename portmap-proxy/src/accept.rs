@@ -1,21 +1,27 @@
 //! The accept loop of one listener.
 
-use std::{error::Error, future::poll_fn, io, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use portmap_core::{BoxError, Port};
+use portmap_core::{BoxError, Port, WithCauses};
 use socket2::{SockRef, Socket};
 use tokio::{
     select,
-    task::{JoinError, JoinSet},
+    task::{self, JoinError, JoinSet},
     time,
 };
 use tower::Service;
 use tracing::{debug, error, warn};
 
 use crate::{
-    Connection,
+    Connection, ForwardError,
     listener::Listener,
     pressure::{Backoff, Pressure, is_exhaustion},
+    seldom::Seldom,
     serving::Stop,
     settings::Settings,
 };
@@ -53,21 +59,24 @@ where
     pub(crate) async fn run(self, mut stop: Stop) {
         let mut connections = JoinSet::new();
         let mut backoff = Backoff::new();
+        let mut failed = Seldom::default();
         loop {
             select! {
                 biased;
                 () = stop.asked() => break,
-                Some(ended) = connections.join_next() => log(ended),
+                Some(ended) = connections.join_next() => log(ended, &mut failed),
                 accepted = self.accept() => match accepted {
                     Ok(Some(served)) => {
                         connections.spawn(async { served.await.map(drop).map_err(Into::into) });
                         backoff = Backoff::new();
+                        // Accepting counts for nothing in tokio's budget: a full backlog would hold up the thread.
+                        task::consume_budget().await;
                     }
                     Ok(None) => {}
                     Err(Refused::Service(error)) => {
                         if backoff.is_fresh() {
-                            let error = chain(error.as_ref());
-                            warn!(error, "the service of a port fails before it is asked");
+                            let error = WithCauses(error.as_ref());
+                            warn!(%error, "the service of a port fails before it is asked");
                         }
                         backoff.wait().await;
                     }
@@ -86,7 +95,7 @@ where
         drop(self.listener);
         let drained = time::timeout(self.drain_limit, async {
             while let Some(ended) = connections.join_next().await {
-                log(ended);
+                log(ended, &mut failed);
             }
         });
         if drained.await.is_err() {
@@ -115,21 +124,18 @@ enum Refused {
     Accept(io::Error),
 }
 
-fn log(ended: Result<Result<(), BoxError>, JoinError>) {
+/// One line a second stands for all connections that failed: a container that is down has many clients.
+fn log(ended: Result<Result<(), BoxError>, JoinError>, failed: &mut Seldom) {
     match ended {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(error = chain(error.as_ref()), "a connection was not forwarded"),
+        Ok(Err(error)) => {
+            if matches!(error.downcast_ref(), Some(ForwardError::ClientGone { .. })) {
+                debug!(%error, "a connection was not forwarded");
+            } else if let Some(count) = failed.count(Instant::now()) {
+                let error = WithCauses(error.as_ref());
+                warn!(count, %error, "connections were not forwarded; the last one's error");
+            }
+        }
         Err(panicked) => error!(error = %panicked, "the service of a connection panicked"),
     }
-}
-
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }

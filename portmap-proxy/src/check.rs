@@ -1,6 +1,6 @@
 //! What the proxy refuses to publish.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use portmap_core::{Binding, Error, ErrorKind, Protocol, Publish};
 
@@ -24,8 +24,7 @@ fn is_served(protocol: Protocol) -> bool {
 pub(crate) fn not_to_itself(bindings: &[Binding]) -> Result<(), Error> {
     for to in bindings {
         let endpoint = to.endpoint();
-        // Only an address of this host can be bound.
-        for ip in endpoint.addrs().filter(|ip| UdpSocket::bind((*ip, 0)).is_ok()) {
+        for ip in endpoint.addrs().filter(|ip| is_own(*ip)) {
             let from = bindings.iter().find(|from| {
                 from.protocol() == to.protocol()
                     && from.host_addr().covers(ip)
@@ -38,4 +37,20 @@ pub(crate) fn not_to_itself(bindings: &[Binding]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether an address is one of this host's: to itself it would speak from that address, or it is a loopback one.
+///
+/// Being able to bind it says less: where `net.ipv4.ip_nonlocal_bind` is on, any address can be bound. No packet is sent.
+fn is_own(ip: IpAddr) -> bool {
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    };
+    ip.is_loopback() || source().is_ok_and(|source| source.ip() == ip)
 }

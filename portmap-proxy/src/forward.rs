@@ -13,7 +13,7 @@ use std::{
 
 use portmap_core::{BoxError, Endpoint};
 use socket2::SockRef;
-use tokio::{net::TcpStream, time};
+use tokio::{io::Interest, net::TcpStream, select, time};
 use tower::{Service, ServiceExt};
 
 use crate::{
@@ -83,7 +83,14 @@ where
         let (client, spare) = connection.into_parts();
         Box::pin(async move {
             drop(spare);
-            let stream = connect(dial, request, settings.dial_limit, &pressure).await?;
+            let connected = connect(dial, request, settings.dial_limit, &pressure);
+            let stream = select! {
+                connected = connected => connected?,
+                // Who has given up keeps no descriptors while a silent container is waited for.
+                _ = client.get().ready(Interest::ERROR) => {
+                    return Err(ForwardError::ClientGone { client: request.client() });
+                }
+            };
             drop(pressure);
             let failed = |source: BoxError| ForwardError::dial(request, source);
             settings.tune(SockRef::from(&stream)).map_err(|error| failed(error.into()))?;
@@ -159,6 +166,11 @@ pub enum ForwardError {
         /// Why: mostly that the container refused.
         source: BoxError,
     },
+    /// The client reset the connection before the container was reached.
+    ClientGone {
+        /// The client's address.
+        client: SocketAddr,
+    },
     /// The container did not answer in time.
     TimedOut {
         /// The client's address.
@@ -191,6 +203,9 @@ impl fmt::Display for ForwardError {
             Self::TimedOut { client, addr, limit } => {
                 write!(f, "{client} could not be connected to {addr} within {limit:?}")
             }
+            Self::ClientGone { client } => {
+                write!(f, "{client} was gone before its container was reached")
+            }
             Self::Over { client } => {
                 write!(f, "the session of {client} was ended before its container was dialled")
             }
@@ -202,7 +217,7 @@ impl error::Error for ForwardError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::NotReady { source } | Self::Dial { source, .. } => Some(source.as_ref()),
-            Self::TimedOut { .. } | Self::Over { .. } => None,
+            Self::TimedOut { .. } | Self::Over { .. } | Self::ClientGone { .. } => None,
         }
     }
 }

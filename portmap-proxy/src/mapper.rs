@@ -27,6 +27,9 @@ use crate::{
 /// It needs no privilege for ports from `net.ipv4.ip_unprivileged_port_start` on. Clones share what is shared
 /// between publishes: layers with shared state, and the brake on accepting while descriptors run out.
 ///
+/// **Nothing bounds the number of connections** but the process's descriptors, two for each. An embedder that needs some of
+/// these itself sets a bound: `layer(GlobalConcurrencyLimitLayer::new(4000))`, say.
+///
 /// What it serves runs as tasks on the tokio runtime that [`publish`](PortMapper::publish) is called on, and ends
 /// with that runtime. The sockets belong to the network namespace of the thread that polls `publish`.
 ///
@@ -130,10 +133,13 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
     }
 
     /// After how long a silent peer is probed, and how often from then on; `None` is never. 15 s by default, in whole
-    /// seconds (`TCP_KEEPIDLE`, `TCP_KEEPINTVL`). A peer that answers none of the kernel's `tcp_keepalive_probes` is lost.
+    /// seconds from 1 to 32,767 (`TCP_KEEPIDLE`, `TCP_KEEPINTVL`). A peer that answers none of the kernel's `tcp_keepalive_probes` is lost.
     #[must_use]
     pub fn keepalive(mut self, interval: Option<Duration>) -> Self {
-        self.settings.keepalive = interval;
+        // What the kernel takes: 1 to 32,767 s.
+        let kernel = Duration::from_secs(1)..=Duration::from_secs(32_767);
+        let taken = interval.map(|interval| interval.clamp(*kernel.start(), *kernel.end()));
+        self.settings.keepalive = taken;
         self
     }
 

@@ -18,7 +18,7 @@ use std::{
 use portmap_core::{
     Binding, Endpoint, ErrorKind as Kind, Port, PortMapper, PortRange, PortSpec, Protocol, Reserved,
 };
-use portmap_proxy::{Connection, Dial, Ending, ProxyMapper};
+use portmap_proxy::{Connection, Dial, Ending, ForwardError, ProxyMapper};
 use socket2::{Domain, Socket, Type};
 use support::{addr, addr_of, connect, container, publish, request};
 use tokio::{
@@ -117,6 +117,28 @@ async fn a_backend_that_does_not_answer_resets_the_client() {
     let mapper = ProxyMapper::new().dial(silent).dial_limit(SHORT);
     let lease = publish(&mapper, &container).await;
     assert_reset(addr(&lease)).await;
+    lease.release().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_gives_up_is_not_kept_while_its_container_is_silent() {
+    let container = container().await;
+    let silent = service_fn(async |_: Dial| pending::<Result<TcpStream, Infallible>>().await);
+    let (ended, mut endings) = mpsc::unbounded_channel();
+    let layer = ServiceBuilder::new()
+        .map_result(move |result: Result<_, ForwardError>| {
+            let gone = matches!(result, Err(ForwardError::ClientGone { .. }));
+            ended.send(gone).unwrap();
+            result
+        })
+        .into_inner();
+    let lease = publish(&ProxyMapper::new().dial(silent).layer(layer), &container).await;
+    let client = TcpStream::connect(addr(&lease)).await.unwrap();
+    sleep(SHORT / 4).await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    let gone = timeout(Duration::from_secs(2), endings.recv()).await.expect("it is kept for 2 s");
+    assert_eq!(gone, Some(true));
     lease.release().await.unwrap();
 }
 

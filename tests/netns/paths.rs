@@ -9,6 +9,7 @@ use crate::support::{dual, publish};
 
 pub(crate) fn tests(suite: &mut Suite) {
     suite.test("every_client_of_the_proxy_is_seen_as_the_gateway", &[Need::Netns], gateway);
+    suite.test("only_an_address_of_the_host_leads_back_to_it", &[Need::Netns], nonlocal_bind);
     suite.test("two_containers_share_a_port_on_two_addresses", &[Need::Netns], two_addresses);
     suite.test("a_released_port_refuses", &[Need::Netns], released);
     suite.test("dropping_a_lease_leaves_no_listener", &[Need::Netns], dropped);
@@ -52,6 +53,22 @@ async fn gateway() -> Result<(), BoxError> {
         assert_eq!(page.remote_ip, gateway, "the host to {addr}");
     }
     lease.release().await?;
+    Ok(())
+}
+
+async fn nonlocal_bind() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    let _webapp = Webapp::start(&web, 8080).await?;
+    host.sysctl("net/ipv4/ip_nonlocal_bind", "1").await?;
+    host.sysctl("net/ipv6/ip_nonlocal_bind", "1").await?;
+    let lease = publish(host, dual(&web), &["8080:8080"]).await?;
+    lab.client().get((host.addr4(), 8080).into()).await?;
+    lease.release().await?;
+    let own = publish(host, host.addr4().into(), &["8080:8080"]).await;
+    assert!(own.is_err_and(|error| error.to_string().contains("leads back to this host")));
     Ok(())
 }
 

@@ -40,6 +40,9 @@ pub(crate) fn tests(suite: &mut Suite) {
         test("a_refused_publish_leaves_nothing", |policy| Box::pin(refused(policy)));
         test("a_cancelled_publish_leaves_nothing", |policy| Box::pin(cancelled(policy)));
         test("everything_goes_with_its_owner", |policy| Box::pin(owner(policy)));
+        test("everything_goes_with_the_runtime", |policy| Box::pin(runtime_end(policy)));
+        test("a_disarmed_lease_is_looked_after", |policy| Box::pin(disarmed(policy)));
+        test("a_network_may_come_back_before_it_has_gone", |policy| Box::pin(comes_back(policy)));
         test("settings_are_put_back", |policy| Box::pin(settings(policy)));
         test("what_nat_cannot_serve_is_said", |policy| Box::pin(unsupported(policy)));
     }
@@ -334,19 +337,106 @@ async fn owner(policy: Policy) -> Result<(), BoxError> {
     drop((mapper, attached));
     lab.client().get(to).await?;
     drop(lease);
-    let ours = |text: &str| text.to_lowercase().contains("portmap");
+    until_gone(&lab).await?;
+    assert!(matches!(lab.client().get(to).await, Err(CallError::Refused)));
+    drop((docker0, br0, other, webapps));
+    Ok(())
+}
+
+/// Waits until nothing is listed that has our name, but for the administrator's chain, which is kept.
+async fn until_gone(lab: &Lab) -> Result<(), BoxError> {
     let begin = Instant::now();
     loop {
         let nft = lab.host().exec("nft", ["list", "ruleset"]).await?.stdout;
-        // The chain of the administrator is kept, and nothing else.
-        let left = nft.lines().filter(|line| ours(line) && !line.contains("PORTMAP-USER")).count();
-        if left == 0 {
-            break;
+        let ours = |line: &&str| line.to_lowercase().contains("portmap") && !line.contains("-USER");
+        if nft.lines().filter(ours).count() == 0 {
+            return Ok(());
         }
-        assert!(begin.elapsed() < Duration::from_secs(2), "{nft}");
+        if begin.elapsed() > Duration::from_secs(2) {
+            return Err(format!("after 2 s there is\n{nft}").into());
+        }
     }
-    assert!(matches!(lab.client().get(to).await, Err(CallError::Refused)));
-    drop((docker0, br0, other, webapps));
+}
+
+async fn runtime_end(policy: Policy) -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    let network = network_of(&docker0)?;
+    let wanted = request(dual(&web), &["8080:80"])?;
+    for _ in 0..3 {
+        let (policy, network, wanted) = (policy.clone(), network.clone(), wanted.clone());
+        // A program whose `main` ends without awaiting anything; its thread is in the host's namespace.
+        let program = move || -> Result<(), BoxError> {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mapper = RulesMapper::open_with(policy, HostSettings::Managed)?;
+                let _attached = mapper.attach(network).await?;
+                let _lease = mapper.publish(wanted).await?;
+                Ok(())
+            })
+        };
+        let ended = lab.host().run(async { std::thread::spawn(program).join() }).await;
+        ended.map_err(|_| "it panicked")??;
+        until_gone(&lab).await?;
+        let local = lab.host().read_sysctl("net/ipv4/conf/docker0/route_localnet").await?;
+        assert_eq!(local.trim(), "0");
+    }
+    Ok(())
+}
+
+async fn disarmed(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy).await?;
+    let kept = nat.publish(&nat.web, &["8080:80"]).await?.disarm();
+    assert_eq!(kept.len(), 1);
+    // Its order is given, but nobody will be there for the outcome.
+    let (mapper, wanted) = (nat.mapper.clone(), request(dual(&nat.other), &["9090:80"])?);
+    drop(
+        nat.lab
+            .host()
+            .run(async move { timeout(Duration::ZERO, mapper.publish(wanted)).await })
+            .await,
+    );
+    let Nat { lab, docker0, br0, web, other, layout, mapper, attached, webapps } = nat;
+    drop((mapper, attached));
+    let to = |port| SocketAddr::from((lab.host().addr4(), port));
+    if layout == Layout::Iptables {
+        sleep(Duration::from_millis(100)).await;
+        lab.host().exec("iptables", ["-t", "nat", "-F", "PORTMAP"]).await?;
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(lab.client().get(to(8080)).await?.hostname, "web");
+    let begin = Instant::now();
+    while !matches!(lab.client().get(to(9090)).await, Err(CallError::Refused)) {
+        assert!(begin.elapsed() < Duration::from_secs(2), "what nobody holds is in force");
+    }
+    drop((docker0, br0, web, other, webapps));
+    Ok(())
+}
+
+async fn comes_back(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy).await?;
+    let network = network_of(&nat.docker0)?;
+    let lease = nat.publish(&nat.web, &["8080:80"]).await?;
+    drop(nat.attached);
+    let again = nat.mapper.attach(network.clone()).await?;
+    lease.release().await?;
+    // It was taken back in time: it is still there.
+    let wanted = request(dual(&nat.web), &["8081:80"])?;
+    let mapper = nat.mapper.clone();
+    let lease = nat.lab.host().run(async move { mapper.publish(wanted).await }).await?;
+    let busy = again.detach().await.expect_err("a container is published");
+    assert_eq!(busy.kind(), ErrorKind::Busy);
+    let changed = network.without_icc();
+    assert_eq!(nat.mapper.attach(changed).await.expect_err("as it was").kind(), ErrorKind::Busy);
+    lease.release().await?;
+
+    // What fails half way is undone: this bridge is not there.
+    nat.lab.host().sysctl("net/ipv4/ip_forward", "0").await?;
+    let missing = "nobridge=10.98.0.0/24".parse::<Network>()?;
+    let before = nat.mapper.reconcile().await?;
+    nat.mapper.attach(missing).await.expect_err("there is no such bridge");
+    assert!(before.is_empty() && nat.mapper.reconcile().await?.is_empty());
     Ok(())
 }
 

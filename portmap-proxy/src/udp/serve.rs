@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portmap_core::{BoxError, Port};
+use portmap_core::{BoxError, Port, WithCauses};
 use socket2::Socket;
 use tokio::{
     select,
@@ -28,8 +28,7 @@ use super::{
     table::{Flow, Id},
 };
 use crate::{
-    accept::chain, connection::canonical, pressure::Pressure, seldom::Seldom, serving::Stop,
-    settings::Settings,
+    connection::canonical, pressure::Pressure, seldom::Seldom, serving::Stop, settings::Settings,
 };
 
 /// How many batches are carried before other tasks get a turn: up to 512 datagrams of clients, 3 ms' worth.
@@ -158,8 +157,8 @@ where
             Poll::Ready(Err(error)) => {
                 let error = error.into();
                 if let Some(count) = self.failed.count(now) {
-                    let error = chain(error.as_ref());
-                    warn!(error, count, "the service of a port fails before it is asked");
+                    let error = WithCauses(error.as_ref());
+                    warn!(%error, count, "the service of a port fails before it is asked");
                 }
                 return None;
             }
@@ -203,7 +202,7 @@ where
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 if let Some(count) = self.failed.count(Instant::now()) {
-                    warn!(error = chain(error.as_ref()), count, "a session was not forwarded");
+                    warn!(error = %WithCauses(error.as_ref()), count, "a session was not forwarded");
                 }
             }
             Err(evicted) if evicted.is_cancelled() => {}

@@ -17,6 +17,7 @@ const STACK: usize = 256 * 1024;
 pub(crate) struct Worker<S> {
     jobs: mpsc::Sender<Job<S>>,
     ended: oneshot::Receiver<()>,
+    thread: thread::JoinHandle<()>,
 }
 
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
@@ -26,14 +27,15 @@ impl<S: Send + 'static> Worker<S> {
     pub(crate) fn spawn(name: &str, mut state: S) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel::<Job<S>>();
         let (end, ended) = oneshot::channel::<()>();
-        thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || {
+        let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
+        let thread = thread.spawn(move || {
             for job in inbox {
                 job(&mut state);
             }
             drop(state);
             drop(end);
         })?;
-        Ok(Self { jobs, ended })
+        Ok(Self { jobs, ended, thread })
     }
 
     /// Has the thread do a job, and waits for the outcome; `None` where the thread has ended.
@@ -52,9 +54,19 @@ impl<S: Send + 'static> Worker<S> {
         outcome.await.ok()
     }
 
+    /// Has the thread do a last job, and blocks the calling one until that is done.
+    pub(crate) fn join_after(self, job: impl FnOnce(&mut S) + Send + 'static) {
+        let Self { jobs, thread, .. } = self;
+        // Where the thread has ended, nothing is left to do.
+        let _ = jobs.send(Box::new(job));
+        drop(jobs);
+        // A thread that panicked has ended as well.
+        let _ = thread.join();
+    }
+
     /// Ends the thread, and waits until its state is dropped.
     pub(crate) async fn finish(self) {
-        let Self { jobs, ended } = self;
+        let Self { jobs, ended, .. } = self;
         drop(jobs);
         // The thread never says anything: it drops its end.
         let _ = ended.await;

@@ -6,8 +6,8 @@ use portmap_core::{Error, ErrorKind};
 
 use super::{
     NetworkLease,
-    order::Reply,
-    task::{Task, answer, ended},
+    order::{Order, Reply},
+    task::{Task, is_overdue},
 };
 use crate::{Edit, Interface, Network};
 
@@ -16,21 +16,29 @@ impl Task {
         let bridge = network.bridge();
         let attached = self.try_attach(network).await;
         self.tell_networks();
-        let lease = attached.and_then(|()| {
-            let orders = self.orders.upgrade().ok_or_else(ended)?;
-            Ok(NetworkLease::new(bridge, orders))
-        });
-        // Where nobody waits any more the lease comes back, and its drop detaches the network.
-        let _ = reply.send(lease);
+        match (attached, self.orders.upgrade()) {
+            // Where nobody waits any more the lease comes back, and its drop detaches the network.
+            (Ok(()), Some(orders)) => drop(reply.send(Ok(NetworkLease::new(bridge, orders)))),
+            (Ok(()), None) => self.detach(bridge, None).await,
+            (Err(error), _) => drop(reply.send(Err(error))),
+        }
     }
 
     async fn try_attach(&mut self, network: Network) -> Result<(), Error> {
         let bridge = network.bridge();
+        if let Some(place) = self.leaving.iter().position(|leaving| *leaving == bridge) {
+            if !self.ledger.networks().contains(&network) {
+                let message = format!("a container of {bridge} as it was is still published");
+                return Err(Error::new(ErrorKind::Busy, message));
+            }
+            self.leaving.remove(place);
+            return Ok(());
+        }
         self.change(Edit { attach: vec![network.clone()], ..Edit::default() }).await?;
         // Only now: a setting that lets packets to 127.0.0.1 pass has its guard in force.
         let set = self.kernel.settings.attach(&network, self.ledger.policy());
         if set.is_err() {
-            self.withdraw(bridge).await?;
+            self.detach(bridge, None).await;
         }
         set
     }
@@ -40,13 +48,16 @@ impl Task {
             self.leaving.push(bridge);
             let message = format!("a container of {bridge} is still published");
             if let Some(reply) = reply {
-                answer(Some(reply), Err(Error::new(ErrorKind::Busy, message)));
+                // It is detached with the last one of these, whoever waits for it.
+                let _ = reply.send(Err(Error::new(ErrorKind::Busy, message)));
             }
             return;
         }
         let done = self.withdraw(bridge).await;
         self.tell_networks();
-        answer(reply, done);
+        if is_overdue(reply, done) {
+            self.overdue.push(Order::Detach { bridge, reply: None });
+        }
     }
 
     /// Detaches networks whose last container has gone after they had.

@@ -14,14 +14,18 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Backend {
     Nftables(Nftables),
-    Iptables(Iptables),
+    Iptables(OwnedIptables),
 }
 
 impl Backend {
     pub(super) fn open(policy: &Policy) -> Result<Self, Error> {
         Ok(match policy.layout {
             Layout::Nftables => Self::Nftables(Nftables::open(TableOwner::Socket)?),
-            Layout::Iptables => Self::Iptables(Iptables::open(IptablesTools::find()?)?),
+            Layout::Iptables => {
+                let iptables = Iptables::open(IptablesTools::find()?)?;
+                let in_force = Arc::new(Ruleset::empty(Layout::Iptables));
+                Self::Iptables(OwnedIptables { iptables: Some(iptables), in_force })
+            }
         })
     }
 
@@ -29,21 +33,27 @@ impl Backend {
     pub(super) async fn lookout(&self) -> Lookout {
         match self {
             Self::Nftables(_) => Lookout::of_nothing(),
-            Self::Iptables(iptables) => Lookout::of_iptables(iptables).await,
+            Self::Iptables(owned) => match &owned.iptables {
+                Some(iptables) => Lookout::of_iptables(iptables).await,
+                None => Lookout::of_nothing(),
+            },
         }
     }
 
     /// Makes a prepared change of what the ledger says is in force.
-    pub(super) async fn apply(&self, ledger: &Ledger, prepared: &Prepared) -> Result<(), Error> {
+    pub(super) async fn apply(
+        &mut self,
+        ledger: &Ledger,
+        prepared: &Prepared,
+    ) -> Result<(), Error> {
         match self {
             Self::Nftables(nftables) => nftables.apply(prepared.transaction().clone()).await?,
-            Self::Iptables(iptables) => {
-                let before = ledger.rules().clone();
+            Self::Iptables(owned) => {
                 let after = match prepared.rules() {
                     Some(rules) => rules.clone(),
-                    None => before.clone().apply(prepared.transaction()),
+                    None => ledger.rules().clone().apply(prepared.transaction()),
                 };
-                iptables.replace(Arc::new(before), Arc::new(after)).await?;
+                owned.replace(after).await?;
             }
         }
         Ok(())
@@ -52,20 +62,49 @@ impl Backend {
     /// Puts right what differs from `wanted`, and says what it was. Nobody can change nftables' owned table.
     pub(super) async fn reconcile(&self, wanted: &Ruleset) -> Result<Vec<Difference>, Error> {
         match self {
-            Self::Nftables(_) => Ok(Vec::new()),
-            Self::Iptables(iptables) => Ok(iptables.reconcile(Arc::new(wanted.clone())).await?),
+            Self::Iptables(OwnedIptables { iptables: Some(iptables), .. }) => {
+                Ok(iptables.reconcile(Arc::new(wanted.clone())).await?)
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
     /// Withdraws all that is in force.
-    pub(super) async fn close(self, rules: &Ruleset) -> Result<(), Error> {
+    pub(super) async fn close(self) -> Result<(), Error> {
         match self {
             Self::Nftables(nftables) => nftables.close().await,
-            Self::Iptables(iptables) => {
-                let nothing = Ruleset::empty(Layout::Iptables);
-                iptables.replace(Arc::new(rules.clone()), Arc::new(nothing)).await?;
-            }
+            Self::Iptables(mut owned) => owned.replace(Ruleset::empty(Layout::Iptables)).await?,
         }
         Ok(())
+    }
+}
+
+/// iptables, whose rules know no owner, with one: **dropping it withdraws them**, and blocks for that, some 30 ms. It is
+/// only dropped with something in force where the runtime ends before the mapper.
+#[derive(Debug)]
+pub(super) struct OwnedIptables {
+    /// `None` while it is dropped.
+    iptables: Option<Iptables>,
+    in_force: Arc<Ruleset>,
+}
+
+impl OwnedIptables {
+    async fn replace(&mut self, after: Ruleset) -> Result<(), Error> {
+        let after = Arc::new(after);
+        if let Some(iptables) = &self.iptables {
+            iptables.replace(Arc::clone(&self.in_force), Arc::clone(&after)).await?;
+        }
+        self.in_force = after;
+        Ok(())
+    }
+}
+
+impl Drop for OwnedIptables {
+    fn drop(&mut self) {
+        let in_force = Arc::clone(&self.in_force);
+        match self.iptables.take() {
+            Some(iptables) if !in_force.is_empty() => iptables.withdraw(in_force),
+            _ => {}
+        }
     }
 }

@@ -121,9 +121,9 @@ fn ask(
 
 async fn answered(answer: Option<oneshot::Receiver<Result<(), Error>>>) -> Result<(), Error> {
     match answer {
-        Some(answer) => answer.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Closed, "the mapper has ended, and its rules with it"))
-        }),
+        Some(answer) => answer
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the mapper has ended"))),
         None => Ok(()),
     }
 }

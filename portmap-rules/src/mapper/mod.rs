@@ -35,8 +35,12 @@ use crate::{Conntrack, Difference, Network, OwnerLock, Policy};
 /// Host ports are reserved by sockets that nobody serves: nobody else can have the port, and a client that no rule catches is
 /// refused at once.
 ///
-/// **The rules end with the mapper**, its leases included, and with the process, however that ends: see
-/// [`TableOwner`](crate::TableOwner). Clones share one mapper.
+/// **The rules end with the mapper**, its leases included. Those of nftables also end with the process, however that ends:
+/// see [`TableOwner`](crate::TableOwner). Those of iptables outlive a process that is killed, until the next mapper with
+/// this prefix sweeps them. Clones share one mapper.
+///
+/// Where [`Policy::loopback`](crate::Policy) leaves paths to a proxy, this mapper alone does not serve them: they are
+/// refused. In a routed network a lease's bindings name container ports, and no host port is taken.
 #[derive(Clone, Debug)]
 pub struct RulesMapper {
     orders: mpsc::UnboundedSender<Order>,

@@ -1,6 +1,6 @@
 //! The host's settings that rules need, where the mapper may change them.
 
-use std::collections::{HashMap, hash_map};
+use std::collections::HashMap;
 
 use portmap_core::Error;
 
@@ -13,6 +13,9 @@ pub enum HostSettings {
     #[default]
     Untouched,
     /// The mapper: it switches on what is off and needed, and puts it back in the end.
+    ///
+    /// With forwarding on, a host forwards between all its interfaces unless a rule forbids it; the mapper forbids only
+    /// what concerns its networks.
     Managed,
 }
 
@@ -33,11 +36,14 @@ impl Settings {
         if self.choice == HostSettings::Untouched || network.is_internal() {
             return Ok(());
         }
+        let mut fresh = Vec::new();
         for key in needed(network, policy) {
-            if let hash_map::Entry::Vacant(place) = self.guards.entry(key) {
-                place.insert(SysctlGuard::enable(key)?);
+            if !self.guards.contains_key(&key) {
+                // Where one fails, those before it are put back.
+                fresh.push((key, SysctlGuard::enable(key)?));
             }
         }
+        self.guards.extend(fresh);
         Ok(())
     }
 

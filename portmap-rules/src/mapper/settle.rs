@@ -7,8 +7,8 @@ use tracing::debug;
 
 use super::{
     hold::Held,
-    order::Reply,
-    task::{Task, answer, ended},
+    order::{Order, Reply},
+    task::{Task, is_overdue},
 };
 use crate::{Edit, Entry};
 
@@ -32,35 +32,51 @@ impl Task {
     pub(super) async fn settle(&mut self, waiting: &mut Vec<Waiting>) {
         let all = mem::take(waiting);
         if all.len() > 1 && self.change(edit_of(&all)).await.is_ok() {
-            all.into_iter().for_each(|one| self.finish(one, Ok(())));
+            for one in all {
+                self.finish(one, Ok(())).await;
+            }
         } else {
             for one in all {
                 let done = self.change(edit_of(slice::from_ref(&one))).await;
-                self.finish(one, done);
+                self.finish(one, done).await;
             }
         }
         self.detach_leaving().await;
     }
 
-    fn finish(&mut self, one: Waiting, done: Result<(), Error>) {
+    async fn finish(&mut self, one: Waiting, done: Result<(), Error>) {
         match one {
             Waiting::Publish { entry, bindings, reservation, reply } => {
-                let lease = done.and_then(|()| {
+                if done.is_ok() {
                     debug!(?entry, bindings = bindings.len(), "published");
                     self.reservations.extend(reservation.map(|reservation| (entry, reservation)));
-                    let orders = self.orders.upgrade().ok_or_else(ended)?;
-                    Ok(Lease::new(bindings, Held::new(entry, orders)))
-                });
-                // Where nobody waits any more the lease comes back, and its drop withdraws it.
-                let _ = reply.send(lease);
-            }
-            Waiting::Release { entry, reply } => {
-                if done.is_ok() {
-                    debug!(?entry, "released");
-                    self.reservations.remove(&entry);
                 }
-                answer(reply, done);
+                match (done, self.orders.upgrade()) {
+                    (Ok(()), Some(orders)) => {
+                        // Where nobody waits any more the lease comes back, and its drop withdraws it.
+                        let _ = reply.send(Ok(Lease::new(bindings, Held::new(entry, orders))));
+                    }
+                    // Everybody has gone: who could wait for this, or be heard when it is released?
+                    (Ok(()), None) => self.withdraw_entry(entry, None).await,
+                    (Err(error), _) => drop(reply.send(Err(error))),
+                }
             }
+            Waiting::Release { entry, reply } => self.released(entry, reply, done),
+        }
+    }
+
+    async fn withdraw_entry(&mut self, entry: Entry, reply: Option<Reply<()>>) {
+        let done = self.change(Edit { release: vec![entry], ..Edit::default() }).await;
+        self.released(entry, reply, done);
+    }
+
+    fn released(&mut self, entry: Entry, reply: Option<Reply<()>>, done: Result<(), Error>) {
+        if done.is_ok() {
+            debug!(?entry, "released");
+            self.reservations.remove(&entry);
+        }
+        if is_overdue(reply, done) {
+            self.overdue.push(Order::Release { entry, reply: None });
         }
     }
 }

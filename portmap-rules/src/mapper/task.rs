@@ -1,11 +1,12 @@
 //! The task that owns the rules.
 
-use std::{collections::HashMap, error, future::pending};
+use std::{collections::HashMap, mem, time::Duration};
 
-use portmap_core::{Binding, Error, ErrorKind, Protocol, Reservation};
+use portmap_core::{Binding, Error, Protocol, Reservation, WithCauses};
 use tokio::{
     select,
     sync::{mpsc, watch},
+    time::sleep,
 };
 use tracing::warn;
 
@@ -21,6 +22,9 @@ use crate::{Conntrack, Difference, Edit, Entry, Interface, Ledger, Network, Owne
 /// once a transaction, whatever its size.
 const BATCH: usize = 256;
 
+/// After how long a withdrawal that failed, and that nobody waits for, is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// What a mapper owns: the books, the ways to the kernel, the reserved ports.
 #[derive(Debug)]
 pub(super) struct Task {
@@ -31,18 +35,21 @@ pub(super) struct Task {
     pub(super) reservations: HashMap<Entry, Reservation>,
     /// Networks whose leases are gone, and whose containers are not.
     pub(super) leaving: Vec<Interface>,
+    /// What could not be withdrawn, and nobody waits for any more.
+    pub(super) overdue: Vec<Order>,
     /// Whether something stays in force whoever goes.
     stays: bool,
     pub(super) last_entry: u64,
 }
 
-/// The ways to the kernel.
+/// The ways to the kernel, in the order in which they go where the runtime ends first: settings before the rules that
+/// guard them, the name last.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    pub(super) lock: OwnerLock,
+    pub(super) settings: Settings,
     pub(super) backend: Backend,
     pub(super) conntrack: Conntrack,
-    pub(super) settings: Settings,
+    pub(super) lock: OwnerLock,
 }
 
 impl Task {
@@ -59,6 +66,7 @@ impl Task {
             networks,
             reservations: HashMap::new(),
             leaving: Vec::new(),
+            overdue: Vec::new(),
             stays: false,
             last_entry: 0,
         }
@@ -68,28 +76,31 @@ impl Task {
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         let mut orders = Vec::new();
         let mut lookout = self.kernel.backend.lookout().await;
-        loop {
+        let mut heard = true;
+        while heard || self.stays {
             select! {
-                count = inbox.recv_many(&mut orders, BATCH) => match count {
-                    0 if self.stays => pending().await,
-                    0 => break,
+                count = inbox.recv_many(&mut orders, BATCH), if heard => match count {
+                    0 => heard = false,
                     _ => self.obey(orders.drain(..)).await,
                 },
+                () = sleep(AGAIN), if !self.overdue.is_empty() => {
+                    let overdue = mem::take(&mut self.overdue);
+                    self.obey(overdue.into_iter()).await;
+                }
                 () = lookout.due() => {
                     match self.reconcile().await {
                         Ok(differences) => lookout.looked(!differences.is_empty()),
                         Err(error) => {
-                            warn!(error = chain(&error), "the rules could not be looked after");
+                            warn!(error = %WithCauses(&error), "the rules could not be looked after");
                         }
                     }
                 }
             }
         }
-        let Kernel { lock, backend, settings, .. } = self.kernel;
-        // Settings go before the rules that guard them, and the name last.
+        let Kernel { settings, backend, lock, .. } = self.kernel;
         drop(settings);
-        if let Err(error) = backend.close(self.ledger.rules()).await {
-            warn!(error = chain(&error), "the rules could not be withdrawn");
+        if let Err(error) = backend.close().await {
+            warn!(error = %WithCauses(&error), "the rules could not be withdrawn");
         }
         drop(lock);
     }
@@ -138,7 +149,7 @@ impl Task {
         if !udp.is_empty() {
             // Flows keep the way that their first packet took, whatever the rules are now.
             if let Err(error) = self.kernel.conntrack.forget(&udp).await {
-                warn!(error = chain(&error), "UDP flows may go where they went before");
+                warn!(error = %WithCauses(&error), "UDP flows may go where they went before");
             }
         }
         Ok(())
@@ -164,27 +175,17 @@ impl Task {
     }
 }
 
-/// An error that nobody waits for is logged.
-pub(super) fn answer(reply: Option<Reply<()>>, done: Result<(), Error>) {
-    match (reply, done) {
-        // Whoever asked may have gone meanwhile.
-        (Some(reply), done) => drop(reply.send(done)),
-        (None, Err(error)) => warn!(error = chain(&error), "rules could not be withdrawn"),
-        (None, Ok(())) => {}
+/// Tells whoever waits how a withdrawal went. Where it failed and nobody waits, it is to be tried again: `true`.
+pub(super) fn is_overdue(reply: Option<Reply<()>>, done: Result<(), Error>) -> bool {
+    let unheard = match reply {
+        Some(reply) => reply.send(done).err(),
+        None => Some(done),
+    };
+    match unheard {
+        Some(Err(error)) => {
+            warn!(error = %WithCauses(&error), "rules could not be withdrawn; it is tried again");
+            true
+        }
+        _ => false,
     }
-}
-
-pub(super) fn ended() -> Error {
-    Error::new(ErrorKind::Closed, "the mapper has ended")
-}
-
-/// An error and its causes on one line.
-fn chain(error: &(dyn error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }

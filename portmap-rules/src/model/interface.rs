@@ -37,7 +37,8 @@ impl FromStr for Interface {
         if name.len() > MAX {
             return Err(InterfaceError::TooLong(name.to_owned()));
         }
-        if name == "." || name == ".." {
+        // `all` and `default` are not interfaces but what net.ipv4.conf has for all of them.
+        if [".", "..", "all", "default"].contains(&name) {
             return Err(InterfaceError::Directory(name.to_owned()));
         }
         let fits = |char: char| char.is_ascii_graphic() && !r#"/:"'\+*!=,"#.contains(char);
@@ -105,9 +106,20 @@ mod tests {
 
     #[test]
     fn a_name_that_the_kernel_or_a_tool_would_misread_is_refused() {
-        for name in
-            ["", ".", "..", "br 0", "br\n0", "br/0", "br:0", "br+", "br*", "sixteen-bytes-xx"]
-        {
+        for name in [
+            "",
+            ".",
+            "..",
+            "all",
+            "default",
+            "br 0",
+            "br\n0",
+            "br/0",
+            "br:0",
+            "br+",
+            "br*",
+            "sixteen-bytes-xx",
+        ] {
             name.parse::<Interface>().expect_err(name);
         }
         for name in ["docker0", "bridge1", "br-0a1b2c3d4e5f", "eth0.100", "a"] {

@@ -57,6 +57,17 @@ impl Iptables {
         self.worker.run(job).await.unwrap_or(Err(IptablesError::Closed))
     }
 
+    /// Withdraws `rules`, which are in force, and blocks the calling thread meanwhile: for an end at which nothing can be
+    /// awaited any more.
+    pub(crate) fn withdraw(self, rules: Arc<Ruleset>) {
+        self.worker.join_after(move |session| {
+            let nothing = Ruleset::empty(rules.layout());
+            if let Err(error) = session.replace(&rules, &nothing) {
+                tracing::warn!(%error, "the rules stay");
+            }
+        });
+    }
+
     /// How what is in force differs from `wanted`; empty where it doesn't.
     ///
     /// # Errors
