@@ -6,6 +6,7 @@
 //! |---|---|
 //! | the vocabulary, [`PortMapper`], [`Lease`], [`Error`] | `portmap-core`, re-exported here |
 //! | [`ProxyMapper`] and what can be replaced in it | `portmap-proxy`, here as [`proxy`]; feature `proxy`, on by default |
+//! | [`RulesMapper`], networks, policies, the rules as data | `portmap-rules`, here as [`rules`]; feature `rules`, on by default |
 //! | labs of network namespaces to test a mapper in | `portmap-testkit`, a development dependency of its own |
 
 pub use portmap_core::{

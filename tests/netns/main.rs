@@ -3,12 +3,14 @@
 mod dial;
 mod faults;
 mod limits;
+mod nat;
 mod nat_paths;
 mod paths;
 mod process;
 mod publish;
 mod publish_rules;
 mod rules;
+mod rules_end;
 mod seed;
 mod support;
 mod udp;
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     publish::tests(&mut suite);
     publish_rules::tests(&mut suite);
     rules::tests(&mut suite);
+    rules_end::tests(&mut suite);
     nat_paths::tests(&mut suite);
     dial::tests(&mut suite);
     faults::tests(&mut suite);

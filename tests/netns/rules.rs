@@ -1,33 +1,25 @@
 //! What the mapper of kernel rules promises, and the bugs that others had.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use portmap::{
     BoxError, ErrorKind, Lease, PortMapper, Publish, RulesMapper,
-    rules::{HostSettings, Layout, Network, NetworkLease, Policy},
+    rules::{Layout, Network, Policy},
 };
-use portmap_testkit::{Bridge, CallError, Container, Lab, Need, Suite, Webapp};
+use portmap_testkit::{CallError, Suite, Webapp};
 use tokio::{
     net::{TcpListener, UdpSocket},
     time::{sleep, timeout},
 };
 
-use crate::support::{dual, network_of, request};
+use crate::{
+    nat::{Nat, for_each_layout},
+    support::{dual, request},
+};
 
 pub(crate) fn tests(suite: &mut Suite) {
-    for layout in [Layout::Nftables, Layout::Iptables] {
-        let needs = match layout {
-            Layout::Nftables => vec![Need::Netns, Need::Tool("nft")],
-            Layout::Iptables => vec![Need::Netns, Need::Tool("iptables"), Need::Tool("nft")],
-        };
-        let mut test = |name: &str, body: fn(Policy) -> _| {
-            let policy = Policy { layout, ..Policy::default() };
-            suite.test(&format!("{name}_{layout}"), &needs, async move || run(body, policy).await);
-        };
+    for_each_layout(suite, |test| {
         test("releasing_one_of_two_to_one_container_port_keeps_the_other", |policy| {
             Box::pin(two_to_one(policy))
         });
@@ -39,102 +31,8 @@ pub(crate) fn tests(suite: &mut Suite) {
         test("a_range_is_as_many_rules_whatever_its_length", |policy| Box::pin(range(policy)));
         test("a_refused_publish_leaves_nothing", |policy| Box::pin(refused(policy)));
         test("a_cancelled_publish_leaves_nothing", |policy| Box::pin(cancelled(policy)));
-        test("everything_goes_with_its_owner", |policy| Box::pin(owner(policy)));
-        test("everything_goes_with_the_runtime", |policy| Box::pin(runtime_end(policy)));
-        test("a_disarmed_lease_is_looked_after", |policy| Box::pin(disarmed(policy)));
-        test("a_network_may_come_back_before_it_has_gone", |policy| Box::pin(comes_back(policy)));
-        test("settings_are_put_back", |policy| Box::pin(settings(policy)));
         test("what_nat_cannot_serve_is_said", |policy| Box::pin(unsupported(policy)));
-    }
-}
-
-type Body = std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
-
-async fn run(body: fn(Policy) -> Body, policy: Policy) -> Result<(), BoxError> {
-    body(policy).await
-}
-
-/// A host with two networks that a mapper knows, and a webapp in each.
-struct Nat {
-    lab: Lab,
-    docker0: Bridge,
-    br0: Bridge,
-    web: Container,
-    other: Container,
-    layout: Layout,
-    mapper: RulesMapper,
-    attached: Vec<NetworkLease>,
-    webapps: Vec<Webapp>,
-}
-
-impl Nat {
-    async fn new(policy: Policy) -> Result<Self, BoxError> {
-        let lab = Lab::new().await?;
-        let (docker0, br0) = (lab.docker0().await?, lab.br0().await?);
-        let (web, other) = (docker0.container("web").await?, br0.container("other").await?);
-        let webapps = vec![Webapp::start(&web, 80).await?, Webapp::start(&other, 80).await?];
-        let networks = [network_of(&docker0)?, network_of(&br0)?];
-        let layout = policy.layout;
-        let (mapper, attached) = lab.host().run(open(policy, networks.to_vec())).await?;
-        Ok(Self { lab, docker0, br0, web, other, layout, mapper, attached, webapps })
-    }
-
-    async fn publish(&self, to: &Container, specs: &[&str]) -> Result<Lease, BoxError> {
-        Ok(self.try_publish(request(dual(to), specs)?).await?)
-    }
-
-    async fn try_publish(&self, request: Publish) -> Result<Lease, portmap::Error> {
-        let mapper = self.mapper.clone();
-        self.lab.host().run(async move { mapper.publish(request).await }).await
-    }
-
-    fn at(&self, port: u16) -> SocketAddr {
-        (self.lab.host().addr4(), port).into()
-    }
-
-    /// Who answers an outside client; `None` where it is refused.
-    async fn who(&self, port: u16) -> Result<Option<String>, BoxError> {
-        match self.lab.client().get(self.at(port)).await {
-            Ok(page) => {
-                assert_eq!(page.remote_ip, IpAddr::from(self.lab.client().addr4()));
-                Ok(Some(page.hostname))
-            }
-            Err(CallError::Refused) => Ok(None),
-            Err(other) => Err(other.into()),
-        }
-    }
-
-    /// All rules that are in force, whoever's they are, and all chains but the built-in ones, which the tools make when
-    /// they are first asked for them, and leave.
-    async fn rules(&self) -> Result<String, BoxError> {
-        let commands: &[&[&str]] = match self.layout {
-            Layout::Nftables => &[&["nft", "-s", "list", "ruleset"]],
-            Layout::Iptables => &[&["iptables-save"], &["ip6tables-save"]],
-        };
-        let mut rules = Vec::new();
-        for command in commands {
-            let listed = self.lab.host().exec(command[0], command[1..].iter().copied()).await?;
-            assert!(listed.status.success(), "{}", listed.stderr);
-            let keep = |line: &&str| {
-                let built_in = line.starts_with(':') && !line.contains("PORTMAP");
-                self.layout == Layout::Nftables || !(built_in || line.starts_with(['#', '*', 'C']))
-            };
-            rules.extend(listed.stdout.lines().filter(keep).map(str::to_owned));
-        }
-        Ok(rules.join("\n"))
-    }
-}
-
-async fn open(
-    policy: Policy,
-    networks: Vec<Network>,
-) -> Result<(RulesMapper, Vec<NetworkLease>), portmap::Error> {
-    let mapper = RulesMapper::open_with(policy, HostSettings::Managed)?;
-    let mut attached = Vec::new();
-    for network in networks {
-        attached.push(mapper.attach(network).await?);
-    }
-    Ok((mapper, attached))
+    });
 }
 
 async fn two_to_one(policy: Policy) -> Result<(), BoxError> {
@@ -326,145 +224,6 @@ async fn cancelled(policy: Policy) -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn owner(policy: Policy) -> Result<(), BoxError> {
-    let Nat { lab, docker0, br0, web, other, mapper, attached, webapps, .. } =
-        Nat::new(policy).await?;
-    let to = SocketAddr::from((lab.host().addr4(), 8080));
-    let wanted = request(dual(&web), &["8080:80"])?;
-    let publisher = mapper.clone();
-    let lease = lab.host().run(async move { publisher.publish(wanted).await }).await?;
-    // Leases keep what they need: neither the mapper nor its networks may go first.
-    drop((mapper, attached));
-    lab.client().get(to).await?;
-    drop(lease);
-    until_gone(&lab).await?;
-    assert!(matches!(lab.client().get(to).await, Err(CallError::Refused)));
-    drop((docker0, br0, other, webapps));
-    Ok(())
-}
-
-/// Waits until nothing is listed that has our name, but for the administrator's chain, which is kept.
-async fn until_gone(lab: &Lab) -> Result<(), BoxError> {
-    let begin = Instant::now();
-    loop {
-        let nft = lab.host().exec("nft", ["list", "ruleset"]).await?.stdout;
-        let ours = |line: &&str| line.to_lowercase().contains("portmap") && !line.contains("-USER");
-        if nft.lines().filter(ours).count() == 0 {
-            return Ok(());
-        }
-        if begin.elapsed() > Duration::from_secs(2) {
-            return Err(format!("after 2 s there is\n{nft}").into());
-        }
-    }
-}
-
-async fn runtime_end(policy: Policy) -> Result<(), BoxError> {
-    let lab = Lab::new().await?;
-    let docker0 = lab.docker0().await?;
-    let web = docker0.container("web").await?;
-    let network = network_of(&docker0)?;
-    let wanted = request(dual(&web), &["8080:80"])?;
-    for _ in 0..3 {
-        let (policy, network, wanted) = (policy.clone(), network.clone(), wanted.clone());
-        // A program whose `main` ends without awaiting anything; its thread is in the host's namespace.
-        let program = move || -> Result<(), BoxError> {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let mapper = RulesMapper::open_with(policy, HostSettings::Managed)?;
-                let _attached = mapper.attach(network).await?;
-                let _lease = mapper.publish(wanted).await?;
-                Ok(())
-            })
-        };
-        let ended = lab.host().run(async { std::thread::spawn(program).join() }).await;
-        ended.map_err(|_| "it panicked")??;
-        until_gone(&lab).await?;
-        let local = lab.host().read_sysctl("net/ipv4/conf/docker0/route_localnet").await?;
-        assert_eq!(local.trim(), "0");
-    }
-    Ok(())
-}
-
-async fn disarmed(policy: Policy) -> Result<(), BoxError> {
-    let nat = Nat::new(policy).await?;
-    let kept = nat.publish(&nat.web, &["8080:80"]).await?.disarm();
-    assert_eq!(kept.len(), 1);
-    // Its order is given, but nobody will be there for the outcome.
-    let (mapper, wanted) = (nat.mapper.clone(), request(dual(&nat.other), &["9090:80"])?);
-    drop(
-        nat.lab
-            .host()
-            .run(async move { timeout(Duration::ZERO, mapper.publish(wanted)).await })
-            .await,
-    );
-    let Nat { lab, docker0, br0, web, other, layout, mapper, attached, webapps } = nat;
-    drop((mapper, attached));
-    let to = |port| SocketAddr::from((lab.host().addr4(), port));
-    if layout == Layout::Iptables {
-        sleep(Duration::from_millis(100)).await;
-        lab.host().exec("iptables", ["-t", "nat", "-F", "PORTMAP"]).await?;
-        sleep(Duration::from_secs(1)).await;
-    }
-    assert_eq!(lab.client().get(to(8080)).await?.hostname, "web");
-    let begin = Instant::now();
-    while !matches!(lab.client().get(to(9090)).await, Err(CallError::Refused)) {
-        assert!(begin.elapsed() < Duration::from_secs(2), "what nobody holds is in force");
-    }
-    drop((docker0, br0, web, other, webapps));
-    Ok(())
-}
-
-async fn comes_back(policy: Policy) -> Result<(), BoxError> {
-    let nat = Nat::new(policy).await?;
-    let network = network_of(&nat.docker0)?;
-    let lease = nat.publish(&nat.web, &["8080:80"]).await?;
-    drop(nat.attached);
-    let again = nat.mapper.attach(network.clone()).await?;
-    lease.release().await?;
-    // It was taken back in time: it is still there.
-    let wanted = request(dual(&nat.web), &["8081:80"])?;
-    let mapper = nat.mapper.clone();
-    let lease = nat.lab.host().run(async move { mapper.publish(wanted).await }).await?;
-    let busy = again.detach().await.expect_err("a container is published");
-    assert_eq!(busy.kind(), ErrorKind::Busy);
-    let changed = network.without_icc();
-    assert_eq!(nat.mapper.attach(changed).await.expect_err("as it was").kind(), ErrorKind::Busy);
-    lease.release().await?;
-
-    // What fails half way is undone: this bridge is not there.
-    nat.lab.host().sysctl("net/ipv4/ip_forward", "0").await?;
-    let missing = "nobridge=10.98.0.0/24".parse::<Network>()?;
-    let before = nat.mapper.reconcile().await?;
-    nat.mapper.attach(missing).await.expect_err("there is no such bridge");
-    assert!(before.is_empty() && nat.mapper.reconcile().await?.is_empty());
-    Ok(())
-}
-
-async fn settings(policy: Policy) -> Result<(), BoxError> {
-    const NAMES: [&str; 3] = [
-        "net/ipv4/ip_forward",
-        "net/ipv6/conf/all/forwarding",
-        "net/ipv4/conf/docker0/route_localnet",
-    ];
-    let nat = Nat::new(policy).await?;
-    let host = nat.lab.host().clone();
-    for name in NAMES {
-        assert_eq!(host.read_sysctl(name).await?.trim(), "1", "{name}");
-    }
-    for network in nat.attached {
-        network.detach().await?;
-    }
-    assert_eq!(host.read_sysctl(NAMES[2]).await?.trim(), "0");
-    drop(nat.mapper);
-    let begin = Instant::now();
-    for name in NAMES {
-        while host.read_sysctl(name).await?.trim() != "0" {
-            assert!(begin.elapsed() < Duration::from_secs(2), "{name} is still on");
-        }
-    }
-    Ok(())
-}
-
 async fn unsupported(policy: Policy) -> Result<(), BoxError> {
     let nat = Nat::new(policy).await?;
     let before = nat.rules().await?;
@@ -505,10 +264,4 @@ async fn unsupported(policy: Policy) -> Result<(), BoxError> {
         assert!(begin.elapsed() < Duration::from_secs(2), "{}", nat.rules().await?);
     }
     Ok(())
-}
-
-impl Nat {
-    async fn publish_v4(&self, to: std::net::Ipv4Addr, spec: &str) -> Result<Lease, BoxError> {
-        Ok(self.try_publish(request(to.into(), &[spec])?).await?)
-    }
 }
