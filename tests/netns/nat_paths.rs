@@ -78,7 +78,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new(netfilter: bool, hairpin_flag: bool) -> Result<Self, BoxError> {
+    async fn new(netfilter: bool) -> Result<Self, BoxError> {
         let lab = Lab::new().await?;
         let (docker0, br0) = (lab.docker0().await?, lab.br0().await?);
         let web = docker0.container("web").await?;
@@ -90,9 +90,6 @@ impl Scene {
         for name in ["iptables", "ip6tables"] {
             let value = if netfilter { "1" } else { "0" };
             host.sysctl(&format!("net/bridge/bridge-nf-call-{name}"), value).await?;
-        }
-        for container in [&web, &neighbour] {
-            container.set_hairpin(hairpin_flag).await?;
         }
         // Ways that a host on the LAN would have to be told, or an attacker would tell its own.
         host.sysctl("net/ipv4/conf/all/send_redirects", "0").await?;
@@ -249,7 +246,7 @@ fn outcome(end: End) -> Outcome {
 }
 
 async fn paths(policy: Policy, netfilter: bool) -> Result<(), BoxError> {
-    let scene = Scene::new(netfilter, policy.hairpin == Hairpin::Bridge).await?;
+    let scene = Scene::new(netfilter).await?;
     let networks = [network_of(&scene.docker0)?, network_of(&scene.br0)?];
     let request = request(dual(&scene.web), &["8080:80", "8080:80/udp"])?;
     let (own_networks, own_policy) = (networks.clone(), policy.clone());

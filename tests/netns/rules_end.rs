@@ -7,7 +7,7 @@ use std::{
 
 use portmap::{
     BoxError, ErrorKind, PortMapper, RulesMapper,
-    rules::{HostSettings, Layout, Network, Policy},
+    rules::{Hairpin, HostSettings, Layout, Network, Policy},
 };
 use portmap_testkit::{CallError, Lab, Suite};
 use tokio::time::{sleep, timeout};
@@ -23,6 +23,7 @@ pub(crate) fn tests(suite: &mut Suite) {
         test("everything_goes_with_the_runtime", |policy| Box::pin(runtime_end(policy)));
         test("a_disarmed_lease_is_looked_after", |policy| Box::pin(disarmed(policy)));
         test("a_network_may_come_back_before_it_has_gone", |policy| Box::pin(comes_back(policy)));
+        test("hairpin_flags_are_put_back", |policy| Box::pin(hairpin_flags(policy)));
         test("settings_are_put_back", |policy| Box::pin(settings(policy)));
     });
 }
@@ -138,6 +139,26 @@ async fn comes_back(policy: Policy) -> Result<(), BoxError> {
     let before = nat.mapper.reconcile().await?;
     nat.mapper.attach(missing).await.expect_err("there is no such bridge");
     assert!(before.is_empty() && nat.mapper.reconcile().await?.is_empty());
+    Ok(())
+}
+
+async fn hairpin_flags(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(Policy { hairpin: Hairpin::Bridge, ..policy }).await?;
+    nat.web.set_hairpin(true).await?;
+    // One port of docker0 has the flag already, and keeps it; the other one gets it for the time being.
+    let _neighbour = nat.docker0.container("neighbour").await?;
+    let host = nat.lab.host().clone();
+    let flags = async || -> Result<usize, BoxError> {
+        let ports = host.exec("bridge", ["-d", "link", "show"]).await?.stdout;
+        Ok(ports.matches("hairpin on").count())
+    };
+    let lease = nat.publish(&nat.web, &["8080:80"]).await?;
+    assert_eq!(flags().await?, 2);
+    lease.release().await?;
+    for network in nat.attached {
+        network.detach().await?;
+    }
+    assert_eq!(flags().await?, 1);
     Ok(())
 }
 

@@ -68,7 +68,7 @@ impl Task {
     }
 
     async fn withdraw(&mut self, bridge: Interface) -> Result<(), Error> {
-        self.kernel.settings.detach(bridge);
+        self.kernel.settings.detach(bridge).await;
         self.change(Edit { detach: vec![bridge], ..Edit::default() }).await
     }
 

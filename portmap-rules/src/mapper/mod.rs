@@ -3,6 +3,7 @@
 mod attach;
 mod backend;
 mod error;
+mod hairpin;
 mod hold;
 mod lookout;
 mod order;

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use portmap_core::Error;
+use portmap_core::{Error, ErrorKind};
 
+use super::hairpin::HairpinPorts;
 use crate::{Family, Hairpin, Interface, Network, Policy, Sysctl, SysctlGuard};
 
-/// Who sees to the settings that rules need: forwarding, `route_localnet` on bridges, `br_netfilter`.
+/// Who sees to the settings that rules need: forwarding, `route_localnet` on bridges, and for hairpin policy `bridge`
+/// `br_netfilter` and the hairpin flag of bridges' ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HostSettings {
     /// Somebody else: a host's settings are its administrator's.
@@ -24,11 +26,20 @@ pub enum HostSettings {
 pub(super) struct Settings {
     choice: HostSettings,
     guards: HashMap<Sysctl, SysctlGuard>,
+    /// Where the hairpin policy needs them.
+    ports: Option<HairpinPorts>,
 }
 
 impl Settings {
     pub(super) fn new(choice: HostSettings) -> Self {
-        Self { choice, guards: HashMap::new() }
+        Self { choice, guards: HashMap::new(), ports: None }
+    }
+
+    /// Sees to the ports of a bridge whose containers were published.
+    pub(super) async fn published(&mut self, network: &Network) {
+        if let Some(ports) = self.ports.as_mut().filter(|_| network.has_nat()) {
+            ports.set(network.bridge()).await;
+        }
     }
 
     /// Switches on what a network needs; its rules, guards among them, are in force.
@@ -43,12 +54,21 @@ impl Settings {
                 fresh.push((key, SysctlGuard::enable(key)?));
             }
         }
+        if policy.hairpin == Hairpin::Bridge && self.ports.is_none() {
+            let failed = |error| {
+                Error::new(ErrorKind::Backend, "no socket to the host's links").with_source(error)
+            };
+            self.ports = Some(HairpinPorts::open().map_err(failed)?);
+        }
         self.guards.extend(fresh);
         Ok(())
     }
 
     /// Puts back what was a network's alone. What is the host's as a whole stays on until the mapper ends.
-    pub(super) fn detach(&mut self, bridge: Interface) {
+    pub(super) async fn detach(&mut self, bridge: Interface) {
+        if let Some(ports) = &mut self.ports {
+            ports.restore(bridge).await;
+        }
         self.guards.remove(&Sysctl::RouteLocalnet(bridge));
     }
 }
