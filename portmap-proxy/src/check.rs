@@ -1,6 +1,9 @@
 //! What the proxy refuses to publish.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+};
 
 use portmap_core::{Binding, Error, ErrorKind, Protocol, Publish};
 
@@ -22,9 +25,12 @@ fn is_served(protocol: Protocol) -> bool {
 /// Refuses bindings that lead back to themselves: each connection or session would make the next one, until no
 /// descriptor is left.
 pub(crate) fn not_to_itself(bindings: &[Binding]) -> Result<(), Error> {
+    // Most often one endpoint has them all: the kernel is asked once for each address.
+    let addrs: HashSet<_> =
+        bindings.iter().flat_map(|to| to.endpoint().addrs().collect::<Vec<_>>()).collect();
+    let own: HashSet<_> = addrs.into_iter().filter(|ip| is_own(*ip)).collect();
     for to in bindings {
-        let endpoint = to.endpoint();
-        for ip in endpoint.addrs().filter(|ip| is_own(*ip)) {
+        for ip in to.endpoint().addrs().filter(|ip| own.contains(ip)) {
             let from = bindings.iter().find(|from| {
                 from.protocol() == to.protocol()
                     && from.host_addr().covers(ip)

@@ -10,7 +10,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::support::tool;
+use crate::process::start;
 
 pub(crate) fn tests(suite: &mut Suite) {
     suite.test("idle_connections_cost_little_memory", &[Need::Netns], idle_connections);
@@ -27,13 +27,6 @@ const MOST_A_SESSION: f64 = 3.5;
 const MOST_A_LISTENER: f64 = 16.0;
 /// Descriptors for everything else that goes on in a process.
 const REST: u64 = 1000;
-
-async fn start(lab: &Lab, args: &[&str]) -> Result<Child, BoxError> {
-    let path = tool()?.to_string_lossy().into_owned();
-    let mut tool = lab.host().command(&path, args.iter().copied()).await?;
-    tool.read_until("Ctrl-C ends it.\n").await?;
-    Ok(tool)
-}
 
 /// Resident memory of a process, in KiB.
 fn resident(tool: &Child) -> Result<f64, BoxError> {
@@ -72,7 +65,8 @@ async fn idle_connections() -> Result<(), BoxError> {
     let mut running = Vec::new();
     for number in 0..tools {
         let port = 8080 + number;
-        let tool = start(&lab, &[&format!("{port}:80"), "--to", &web.addr4().to_string()]).await?;
+        let tool =
+            start(lab.host(), &[&format!("{port}:80"), "--to", &web.addr4().to_string()]).await?;
         before += resident(&tool)?;
         let host = SocketAddr::from((lab.host().addr4(), port));
         let share = CONNECTIONS / u64::from(tools);
@@ -118,7 +112,7 @@ async fn sessions() -> Result<(), BoxError> {
     let docker0 = lab.docker0().await?;
     let web = docker0.container("web").await?;
     let webapp = Webapp::start(&web, 80).await?;
-    let tool = start(&lab, &["8080:80/udp", "--to", &web.addr4().to_string()]).await?;
+    let tool = start(lab.host(), &["8080:80/udp", "--to", &web.addr4().to_string()]).await?;
     let host = SocketAddr::from((lab.host().addr4(), 8080));
     // What is made once only.
     lab.client().ask_udp(host).await?;
@@ -144,9 +138,9 @@ async fn sessions() -> Result<(), BoxError> {
 
 async fn listeners() -> Result<(), BoxError> {
     let lab = Lab::new().await?;
-    let one = start(&lab, &["8080:80", "--to", "192.0.2.2"]).await?;
+    let one = start(lab.host(), &["8080:80", "--to", "192.0.2.2"]).await?;
     let range = format!("20000-{0}:20000-{0}", 20_000 + LISTENERS);
-    let many = start(&lab, &[&range, "--to", "192.0.2.2"]).await?;
+    let many = start(lab.host(), &[&range, "--to", "192.0.2.2"]).await?;
     sleep(Duration::from_millis(100)).await;
     let each = (resident(&many)? - resident(&one)?) / f64::from(LISTENERS);
     eprintln!("{LISTENERS} listeners: {each:.2} KiB of resident memory each");

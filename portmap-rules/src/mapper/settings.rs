@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use portmap_core::{Error, ErrorKind};
 
 use super::hairpin::HairpinPorts;
-use crate::{Family, Hairpin, Interface, Network, Policy, Sysctl, SysctlGuard};
+use crate::{Edit, Family, Hairpin, Interface, Network, Policy, Sysctl, SysctlGuard};
 
 /// Who sees to the settings that rules need: forwarding, `route_localnet` on bridges, and for hairpin policy `bridge`
 /// `br_netfilter` and the hairpin flag of bridges' ports.
@@ -35,10 +35,17 @@ impl Settings {
         Self { choice, guards: HashMap::new(), ports: None }
     }
 
-    /// Sees to the ports of a bridge whose containers were published.
-    pub(super) async fn published(&mut self, network: &Network) {
-        if let Some(ports) = self.ports.as_mut().filter(|_| network.has_nat()) {
-            ports.set(network.bridge()).await;
+    /// Sees to the ports of bridges whose containers were published.
+    pub(super) async fn published(&mut self, edit: &Edit, networks: &[Network]) {
+        let Some(ports) = &mut self.ports else { return };
+        let bindings = edit.publish.iter().flat_map(|(_, bindings)| bindings);
+        let addrs: Vec<_> =
+            bindings.flat_map(|binding| binding.endpoint().addrs().collect::<Vec<_>>()).collect();
+        for network in networks.iter().filter(|network| network.has_nat()) {
+            let mut subnets = network.subnets();
+            if subnets.any(|subnet| addrs.iter().any(|addr| subnet.net().contains(addr))) {
+                ports.set(network.bridge()).await;
+            }
         }
     }
 

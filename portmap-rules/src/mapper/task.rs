@@ -145,11 +145,8 @@ impl Task {
             self.kernel.backend.apply(&self.ledger, &prepared).await?;
         }
         let udp = self.udp_bindings(prepared.edit());
-        let coming = self.networks_of(prepared.edit());
+        self.kernel.settings.published(prepared.edit(), self.ledger.networks()).await;
         self.ledger.commit(prepared);
-        for network in &coming {
-            self.kernel.settings.published(network).await;
-        }
         if !udp.is_empty() {
             // Flows keep the way that their first packet took, whatever the rules are now.
             if let Err(error) = self.kernel.conntrack.forget(&udp).await {
@@ -157,18 +154,6 @@ impl Task {
             }
         }
         Ok(())
-    }
-
-    /// The networks of the containers that come.
-    fn networks_of(&self, edit: &Edit) -> Vec<Network> {
-        let bindings = edit.publish.iter().flat_map(|(_, bindings)| bindings);
-        let addrs: Vec<_> =
-            bindings.flat_map(|binding| binding.endpoint().addrs().collect::<Vec<_>>()).collect();
-        let is_home = |network: &&Network| {
-            let mut subnets = network.subnets();
-            subnets.any(|subnet| addrs.iter().any(|addr| subnet.net().contains(addr)))
-        };
-        self.ledger.networks().iter().filter(is_home).cloned().collect()
     }
 
     fn udp_bindings(&self, edit: &Edit) -> Vec<Binding> {

@@ -3,6 +3,7 @@
 use std::{error::Error, process::ExitCode};
 
 use nix::sched::{CloneFlags, unshare};
+use portmap_core::WithCauses;
 pub(crate) use portmap_testkit::Need;
 
 use crate::tool;
@@ -30,16 +31,11 @@ impl Suite {
                 Ok(_) => body().await,
                 Err(error) => Err(error),
             };
-            done.map_err(|error| chain(&*error).into())
+            done.map_err(|error| WithCauses(&*error).to_string().into())
         });
     }
 
     pub(crate) fn run(self) -> ExitCode {
         self.0.run()
     }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| (*error).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
