@@ -1,4 +1,4 @@
-//! The accept loop of one listener.
+//! The accept loop of one binding.
 
 use std::{
     future::poll_fn,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portmap_core::{BoxError, Established, HostSocket, Port, WithCauses};
+use portmap_core::{BoxError, Established, HostSocket, PortRange, WithCauses};
 use socket2::SockRef;
 use tokio::{
     select,
@@ -27,10 +27,10 @@ use crate::{
     settings::Settings,
 };
 
-/// One listening port and the service for its connections.
+/// The listening ports of a binding and the service for their connections.
 pub(crate) struct Accept<S> {
     listener: Listener,
-    container_port: Port,
+    container_ports: PortRange,
     service: S,
     pressure: Arc<Pressure>,
     drain_limit: Duration,
@@ -44,16 +44,18 @@ where
     S::Response: Send + 'static,
 {
     pub(crate) fn new(
-        socket: HostSocket,
-        container_port: Port,
+        sockets: Vec<HostSocket>,
+        container_ports: PortRange,
         service: S,
         pressure: Arc<Pressure>,
         settings: &Settings,
     ) -> io::Result<Self> {
-        settings.tune(SockRef::from(&socket))?;
-        let listener = Listener::new(socket)?;
+        for socket in &sockets {
+            settings.tune(SockRef::from(socket))?;
+        }
+        let listener = Listener::new(sockets)?;
         let drain_limit = settings.drain_limit;
-        Ok(Self { listener, container_port, service, pressure, drain_limit })
+        Ok(Self { listener, container_ports, service, pressure, drain_limit })
     }
 
     /// Serves until told to stop; then frees the port and lets open connections end, within the limit.
@@ -102,7 +104,7 @@ where
                 },
             }
         }
-        drop(self.listener);
+        self.listener.close().await;
         let drained = time::timeout(self.drain_limit, async {
             while let Some(ended) = connections.join_next().await {
                 log(ended, &mut failed);
@@ -123,8 +125,9 @@ where
         ready.map_err(|error| Refused::Service(error.into()))?;
         let spare = self.pressure.spare().map_err(Refused::Accept)?;
         let accepted = pending.accept().map_err(Refused::Accept)?;
-        Ok(accepted.map(|(stream, client)| {
-            service.call(Connection::new(stream, client, self.container_port, spare))
+        Ok(accepted.and_then(|(stream, client, place)| {
+            let container_port = self.container_ports.nth(place)?;
+            Some(service.call(Connection::new(stream, client, container_port, spare)))
         }))
     }
 }

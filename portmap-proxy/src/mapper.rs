@@ -3,7 +3,7 @@
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
 use portmap_core::{
-    BoxError, Error, ErrorKind, HostSocket, Lease, Port, PortMapper, Protocol, Publish,
+    Binding, BoxError, Error, ErrorKind, HostSocket, Lease, Port, PortMapper, Protocol, Publish,
     Reservation, Reserved,
 };
 use tokio::net::TcpStream;
@@ -215,12 +215,12 @@ where
             } else {
                 let forward = Forward::new(self.dial.clone(), target, settings, pressure);
                 let service = self.layer.layer(forward);
-                each_port(reserved, |socket, port| {
-                    let pressure = Arc::clone(&self.pressure);
-                    let accept =
-                        Accept::new(socket, port, service.clone(), pressure, &self.settings);
-                    accept.map(|accept| listeners.push(accept))
-                })?;
+                let container_ports = reserved.binding().container_ports();
+                let (binding, sockets) = reserved.serve()?;
+                let pressure = Arc::clone(&self.pressure);
+                let accept =
+                    Accept::new(sockets, container_ports, service, pressure, &self.settings);
+                listeners.push(accept.map_err(|error| not_served(&binding, error))?);
             }
         }
         for listener in listeners {
@@ -240,11 +240,13 @@ fn each_port(
 ) -> Result<(), Error> {
     let (binding, sockets) = reserved.serve()?;
     for (socket, port) in sockets.into_iter().zip(binding.container_ports().iter()) {
-        make(socket, port).map_err(|error| {
-            Error::new(ErrorKind::Backend, format!("{binding} cannot be served")).with_source(error)
-        })?;
+        make(socket, port).map_err(|error| not_served(&binding, error))?;
     }
     Ok(())
+}
+
+fn not_served(binding: &Binding, error: io::Error) -> Error {
+    Error::new(ErrorKind::Backend, format!("{binding} cannot be served")).with_source(error)
 }
 
 impl<L, D, S, U> PortMapper for ProxyMapper<L, D, S, U>
