@@ -9,6 +9,7 @@ mod paths;
 mod process;
 mod publish;
 mod publish_rules;
+mod retarget;
 mod rules;
 mod rules_end;
 mod seed;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     rules::tests(&mut suite);
     rules_end::tests(&mut suite);
     nat_paths::tests(&mut suite);
+    retarget::tests(&mut suite);
     dial::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);

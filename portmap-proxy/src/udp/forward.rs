@@ -10,13 +10,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use portmap_core::{BoxError, Endpoint};
+use portmap_core::BoxError;
 use tokio::sync::oneshot;
 use tower::Service;
 
 use super::{Session, session::Dialled, socket::tune_session};
 use crate::{
-    Dial, ForwardError, forward::connect, pressure::Pressure, settings::Settings, watch::Meter,
+    Dial, ForwardError, forward::connect, pressure::Pressure, serving::Target, settings::Settings,
+    watch::Meter,
 };
 
 /// The innermost service for UDP: dials the container for a [`Session`], whose datagrams its listener then carries.
@@ -25,7 +26,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ForwardSession<D> {
     dial: D,
-    endpoint: Endpoint,
+    target: Target,
     settings: Arc<Settings>,
     pressure: Arc<Pressure>,
 }
@@ -63,6 +64,8 @@ pub enum SessionEnding {
     Evicted,
     /// Its port was released.
     Released,
+    /// Its port leads to another container now.
+    Retargeted,
 }
 
 impl SessionEnding {
@@ -72,6 +75,7 @@ impl SessionEnding {
             Self::Idle => "idle",
             Self::Evicted => "evicted",
             Self::Released => "released",
+            Self::Retargeted => "retargeted",
         }
     }
 }
@@ -79,11 +83,11 @@ impl SessionEnding {
 impl<D> ForwardSession<D> {
     pub(crate) fn new(
         dial: D,
-        endpoint: Endpoint,
+        target: Target,
         settings: Arc<Settings>,
         pressure: Arc<Pressure>,
     ) -> Self {
-        Self { dial, endpoint, settings, pressure }
+        Self { dial, target, settings, pressure }
     }
 }
 
@@ -102,7 +106,7 @@ where
     }
 
     fn call(&mut self, session: Session) -> Self::Future {
-        let request = Dial::new(self.endpoint, session.container_port(), session.client());
+        let request = Dial::new(self.target.endpoint(), session.container_port(), session.client());
         // A clone is not ready though its original is: so the original is called, and the clone stays.
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);

@@ -11,7 +11,7 @@ use crate::{Carried, FailureCause};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BindingStats {
-    /// What they are the numbers of.
+    /// What they are the numbers of, as it was published: a lease that was retargeted leads elsewhere by now.
     pub binding: Binding,
     /// Connections accepted or sessions begun, whatever became of them.
     pub opened: u64,
