@@ -24,6 +24,11 @@
 //! [`ProxyMapper::dial`] replaces [`TcpDial`], the service that connects to the container.
 //! [`ProxyMapper::session_layer`] and [`ProxyMapper::session_dial`] are the same for UDP sessions, around
 //! [`ForwardSession`] and in place of [`UdpDial`].
+//!
+//! # What can be seen
+//! [`ProxyMapper::stats`] gives what was counted of each binding, and [`Connection::progress`] of a connection; with the
+//! feature `metrics` the `metrics` facade is told the same. Spans of `tracing` have each publish, connection and session.
+//! All names are in `docs/observability.md`.
 
 mod accept;
 mod check;
@@ -38,7 +43,9 @@ mod relay;
 mod seldom;
 mod serving;
 mod settings;
+mod silence;
 mod udp;
+mod watch;
 mod watched;
 
 pub use connection::Connection;
@@ -48,3 +55,4 @@ pub use mapper::ProxyMapper;
 pub use netns::{NetnsDial, NetnsError};
 pub use relay::{Ending, Side};
 pub use udp::{Carried, Exchanged, ForwardSession, Session, SessionEnding, UdpDial};
+pub use watch::{BindingStats, Failed, FailureCause, Progress};

@@ -54,9 +54,14 @@ impl Pressure {
         model.try_clone()
     }
 
+    /// Whether no accepted client waits for a descriptor.
+    pub(crate) fn is_relieved(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
+    }
+
     /// Returns when no accepted client waits for a descriptor.
     pub(crate) async fn relieved(&self) {
-        while self.waiting.load(Ordering::Relaxed) > 0 {
+        while !self.is_relieved() {
             time::sleep(SHORTEST).await;
         }
     }

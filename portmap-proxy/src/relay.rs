@@ -16,6 +16,8 @@ use tokio::{
     select,
 };
 
+use crate::watch::Meter;
+
 /// How much is read at once, in bytes. A read is mostly a packet or two; more would only be cold cache.
 const BUFFER: usize = 16 * 1024;
 
@@ -36,35 +38,51 @@ pub enum Side {
 
 /// How a proxied connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ending {
     /// Both sides said all that they had to say.
     Closed,
     /// This side reset the connection or was lost; then the other side was reset.
     Reset(Side),
+    /// Nothing was carried for [`connection_idle`](crate::ProxyMapper::connection_idle); then both sides were reset.
+    Idle,
+    /// One direction had ended and nothing was carried in the other one for
+    /// [`half_open_idle`](crate::ProxyMapper::half_open_idle); then both sides were reset.
+    HalfOpen,
 }
 
-/// What a relay did.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Relayed {
-    pub(crate) to_endpoint: u64,
-    pub(crate) to_client: u64,
-    pub(crate) ending: Ending,
+impl Ending {
+    /// Its name in spans: `reset_by_client`, say.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Reset(Side::Client) => "reset_by_client",
+            Self::Reset(Side::Endpoint) => "reset_by_endpoint",
+            Self::Idle => "idle",
+            Self::HalfOpen => "half_open",
+        }
+    }
 }
 
-/// Carries bytes both ways until both sides have ended or one is lost.
+/// Carries bytes both ways until both sides have ended or one is lost. The meter counts what was written.
 ///
 /// The end of one direction is passed on as such and leaves the other direction open. An error of either
 /// socket, whatever it is, counts as that side's reset; resetting the other side is the caller's.
-pub(crate) async fn relay(client: &mut TcpStream, endpoint: &mut TcpStream) -> Relayed {
+pub(crate) async fn relay(
+    client: &mut TcpStream,
+    endpoint: &mut TcpStream,
+    meter: &Meter,
+) -> Ending {
     let (from_client, into_client) = client.split();
     let (from_endpoint, into_endpoint) = endpoint.split();
-    let mut up = Direction::new((from_client, Side::Client), (into_endpoint, Side::Endpoint));
-    let mut down = Direction::new((from_endpoint, Side::Endpoint), (into_client, Side::Client));
-    let ending = match pump_both(&mut up, &mut down).await {
+    let mut up =
+        Direction::new((from_client, Side::Client), (into_endpoint, Side::Endpoint), meter);
+    let mut down =
+        Direction::new((from_endpoint, Side::Endpoint), (into_client, Side::Client), meter);
+    match pump_both(&mut up, &mut down).await {
         Ok(()) => Ending::Closed,
         Err(lost) => Ending::Reset(lost),
-    };
-    Relayed { to_endpoint: up.moved, to_client: down.moved, ending }
+    }
 }
 
 /// Waits for both directions, or for the first loss. Where one has ended, its reader is watched on: a client
@@ -87,7 +105,7 @@ async fn pump_both(up: &mut Direction<'_>, down: &mut Direction<'_>) -> Result<(
 struct Direction<'a> {
     from: (ReadHalf<'a>, Side),
     to: (WriteHalf<'a>, Side),
-    moved: u64,
+    meter: &'a Meter,
 }
 
 /// A direction that has come to its end: its reader.
@@ -111,8 +129,8 @@ enum Moved {
 }
 
 impl<'a> Direction<'a> {
-    fn new(from: (ReadHalf<'a>, Side), to: (WriteHalf<'a>, Side)) -> Self {
-        Self { from, to, moved: 0 }
+    fn new(from: (ReadHalf<'a>, Side), to: (WriteHalf<'a>, Side), meter: &'a Meter) -> Self {
+        Self { from, to, meter }
     }
 
     /// Moves all there is and passes the end on.
@@ -123,10 +141,12 @@ impl<'a> Direction<'a> {
         loop {
             match poll_fn(|cx| self.poll_move(cx)).await? {
                 Moved::All => {}
-                Moved::Part(rest) => self.write(&rest).await?,
+                // Boxed: it would else take 250 bytes of each direction that never waits.
+                Moved::Part(rest) => Box::pin(self.write(&rest)).await?,
                 Moved::End => break,
             }
         }
+        self.meter.half_closed();
         self.to.0.shutdown().await.map_err(|_| self.to.1)?;
         Ok(Ended(&self.from.0, self.from.1))
     }
@@ -144,7 +164,9 @@ impl<'a> Direction<'a> {
                 Poll::Ready(written) => written.map_err(|_| self.to.1)?,
                 Poll::Pending => 0,
             };
-            self.moved += written as u64;
+            if written > 0 {
+                self.meter.moved(self.to.1, written as u64);
+            }
             let rest = &bytes[written..];
             Poll::Ready(Ok(match rest.is_empty() {
                 true => Moved::All,
@@ -155,12 +177,19 @@ impl<'a> Direction<'a> {
 
     /// Writes what the writer did not take at once. Nothing is read meanwhile: the kernel's buffers hold the
     /// sender back.
-    async fn write(&mut self, rest: &[u8]) -> Result<(), Side> {
-        select! {
-            written = self.to.0.write_all(rest) => written.map_err(|_| self.to.1)?,
-            _ = self.from.0.ready(Interest::ERROR) => return Err(self.from.1),
+    async fn write(&mut self, mut rest: &[u8]) -> Result<(), Side> {
+        while !rest.is_empty() {
+            let written = select! {
+                written = self.to.0.write(rest) => written.map_err(|_| self.to.1)?,
+                _ = self.from.0.ready(Interest::ERROR) => return Err(self.from.1),
+            };
+            if written == 0 {
+                return Err(self.to.1);
+            }
+            // Piece by piece: a reader that is slow is not silent.
+            self.meter.moved(self.to.1, written as u64);
+            rest = &rest[written..];
         }
-        self.moved += rest.len() as u64;
         Ok(())
     }
 }
