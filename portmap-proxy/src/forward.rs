@@ -76,6 +76,7 @@ where
 
     fn call(&mut self, connection: Connection) -> Self::Future {
         let request = Dial::new(self.endpoint, connection.container_port(), connection.client());
+        let request = self.settings.source.prepare(request);
         // A clone is not ready though its original is: so the original is called, and the clone stays.
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);
@@ -94,9 +95,13 @@ where
             drop(pressure);
             let failed = |source: BoxError| ForwardError::dial(request, source);
             settings.tune(SockRef::from(&stream)).map_err(|error| failed(error.into()))?;
-            drop(settings);
             let observed = stream.local_addr().map_err(|error| failed(error.into()))?;
-            Ok(carry(client, stream, observed).await)
+            let mut endpoint = Abortive::new(stream);
+            let source = settings.source;
+            drop(settings);
+            let introduced = source.introduce(&mut endpoint, request.client(), &client).await;
+            introduced.map_err(|error| failed(error.into()))?;
+            Ok(carry(client, endpoint, observed).await)
         })
     }
 }
@@ -133,8 +138,7 @@ where
 }
 
 /// Relays until the end, and passes a reset on.
-async fn carry(mut client: Abortive, stream: TcpStream, observed: SocketAddr) -> Transferred {
-    let mut endpoint = Abortive::new(stream);
+async fn carry(mut client: Abortive, mut endpoint: Abortive, observed: SocketAddr) -> Transferred {
     let relayed = relay(client.get_mut(), endpoint.get_mut()).await;
     if relayed.ending == Ending::Closed {
         client.close();

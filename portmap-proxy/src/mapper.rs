@@ -3,7 +3,8 @@
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
 use portmap_core::{
-    BoxError, Error, ErrorKind, Lease, Port, PortMapper, Protocol, Publish, Reservation, Reserved,
+    Binding, BoxError, Error, ErrorKind, Lease, Mapping, Port, PortMapper, Protocol, Publish,
+    Reservation, Reserved,
 };
 use socket2::Socket;
 use tokio::net::TcpStream;
@@ -13,7 +14,7 @@ use tower::{
 };
 
 use crate::{
-    Connection, Dial, Forward, ForwardSession, Session, TcpDial, UdpDial,
+    Connection, Dial, Forward, ForwardSession, Session, SourceAddress, TcpDial, UdpDial,
     accept::Accept,
     check::{not_to_itself, only_tcp_and_udp},
     pressure::Pressure,
@@ -116,6 +117,15 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
         }
     }
 
+    /// Who the container is told is calling: the [`Gateway`](SourceAddress::Gateway), unless told otherwise.
+    ///
+    /// What cannot be served so is refused when it is published, before anything is taken: see [`SourceAddress`].
+    #[must_use]
+    pub fn source_address(mut self, source: SourceAddress) -> Self {
+        self.settings.source = source;
+        self
+    }
+
     /// How long a dial may take, 10 s by default. The client of a connection is reset then; what a session's client
     /// has sent is lost.
     #[must_use]
@@ -183,13 +193,15 @@ where
     /// something, or by another process (see [`Reserved::adopt`]).
     ///
     /// # Errors
-    /// [`Backend`](portmap_core::ErrorKind::Backend) where a socket cannot be served, and
-    /// [`Invalid`](portmap_core::ErrorKind::Invalid) where a binding leads back to this host and to itself.
+    /// [`Backend`](portmap_core::ErrorKind::Backend) where a socket cannot be served,
+    /// [`Invalid`](portmap_core::ErrorKind::Invalid) where a binding leads back to this host and to itself, and
+    /// what [`SourceAddress`] says.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn serve(&self, reserved: Vec<Reserved>) -> Result<Lease, Error> {
         let bindings: Vec<_> = reserved.iter().map(|reserved| reserved.binding().clone()).collect();
+        self.settings.source.check(bindings.iter().map(Binding::protocol))?;
         if !self.dials_elsewhere {
             not_to_itself(&bindings)?;
         }
@@ -264,6 +276,7 @@ where
 {
     async fn publish(&self, request: Publish) -> Result<Lease, Error> {
         only_tcp_and_udp(&request)?;
+        self.settings.source.check(request.mappings().iter().map(Mapping::protocol))?;
         self.serve(Reservation::take(&request).await?.into_reserved())
     }
 }

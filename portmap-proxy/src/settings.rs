@@ -4,6 +4,8 @@ use std::{io, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::SourceAddress;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) dial_limit: Duration,
@@ -11,6 +13,7 @@ pub(crate) struct Settings {
     pub(crate) keepalive: Option<Duration>,
     pub(crate) session_idle: Duration,
     pub(crate) session_limit: usize,
+    pub(crate) source: SourceAddress,
 }
 
 impl Default for Settings {
@@ -25,6 +28,7 @@ impl Default for Settings {
             session_idle: Duration::from_secs(90),
             // A descriptor and 1.2 KiB each, so 10 MiB for a port that is flooded.
             session_limit: 8192,
+            source: SourceAddress::Gateway,
         }
     }
 }

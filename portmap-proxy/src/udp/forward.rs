@@ -90,6 +90,8 @@ where
 
     fn call(&mut self, session: Session) -> Self::Future {
         let request = Dial::new(self.endpoint, session.container_port(), session.client());
+        let request = self.settings.source.prepare(request);
+        let header = self.settings.source.of_datagrams(session.client(), session.local_addr());
         // A clone is not ready though its original is: so the original is called, and the clone stays.
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);
@@ -101,7 +103,7 @@ where
             let socket = Box::pin(connect(dial, request, settings.dial_limit, &pressure)).await?;
             drop((settings, pressure));
             let (ended, end) = oneshot::channel();
-            let dialled = prepare(socket, ended)
+            let dialled = prepare(socket, header, ended)
                 .map_err(|error| ForwardError::dial(request, error.into()))?;
             opening.open(dialled);
             end.await.map_err(|_| ForwardError::Over { client: request.client() })
@@ -109,12 +111,16 @@ where
     }
 }
 
-fn prepare(socket: UdpSocket, ended: oneshot::Sender<Exchanged>) -> io::Result<Dialled> {
+fn prepare(
+    socket: UdpSocket,
+    header: Box<[u8]>,
+    ended: oneshot::Sender<Exchanged>,
+) -> io::Result<Dialled> {
     tune_session(&socket)?;
     // A dial service of the embedder's could have forgotten it.
     socket.peer_addr()?;
     let observed = socket.local_addr()?;
-    Ok(Dialled { socket, observed, ended })
+    Ok(Dialled { socket, header, observed, ended })
 }
 
 impl Carried {

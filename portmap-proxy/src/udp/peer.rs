@@ -45,7 +45,7 @@ impl Peer {
             }
             Self::Open(open) => {
                 let Open { dialled, to_endpoint, to_client, .. } = *open;
-                let Dialled { socket, observed, ended } = dialled;
+                let Dialled { socket, observed, ended, .. } = dialled;
                 drop(socket);
                 let _ = ended.send(Exchanged { observed, to_endpoint, to_client, ending });
             }

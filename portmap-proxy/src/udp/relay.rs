@@ -13,6 +13,7 @@ use tokio::{io::Interest, net::UdpSocket, task::AbortHandle};
 use super::{
     SessionEnding,
     batch::{Batch, Datagrams, Run},
+    headed::send_behind,
     peer::{Open, Peer},
     replies::Replies,
     session::{Dialled, News},
@@ -229,6 +230,11 @@ impl Relay {
 
 impl Open {
     fn pass(&mut self, datagrams: Datagrams<'_>) {
-        self.to_endpoint += send(&self.dialled.socket, datagrams, &mut self.cutting_to_endpoint);
+        let Dialled { socket, header, .. } = &self.dialled;
+        let cutting = &mut self.cutting_to_endpoint;
+        self.to_endpoint += match header.is_empty() {
+            true => send(socket, datagrams, cutting),
+            false => send_behind(header, socket, datagrams, cutting),
+        };
     }
 }
