@@ -10,6 +10,7 @@ mod paths;
 mod process;
 mod publish;
 mod publish_rules;
+mod retarget;
 mod rules;
 mod rules_end;
 mod seed;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     rules_end::tests(&mut suite);
     nat_paths::tests(&mut suite);
     caller::tests(&mut suite);
+    retarget::tests(&mut suite);
     dial::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);

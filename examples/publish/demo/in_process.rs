@@ -33,7 +33,7 @@ impl InProcess {
                 request = request.with(spec.host_addr().into_iter().fold(mapping, Mapping::on));
                 for socket in sockets {
                     if spec.protocol() == Protocol::Udp {
-                        let socket = UdpSocket::from_std(socket.into())?;
+                        let socket = UdpSocket::from_std(socket.into_fd()?.into())?;
                         webapps.spawn(async move {
                             match headed {
                                 true => Webapp::serve_udp_proxied(socket, "webapp").await,
@@ -41,7 +41,7 @@ impl InProcess {
                             }
                         });
                     } else {
-                        let listener = TcpListener::from_std(socket.into())?;
+                        let listener = TcpListener::from_std(socket.into_fd()?.into())?;
                         webapps.spawn(async move {
                             match headed {
                                 true => Webapp::serve_proxied(listener, "webapp").await,
