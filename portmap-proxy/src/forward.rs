@@ -80,6 +80,7 @@ where
     fn call(&mut self, connection: Connection) -> Self::Future {
         let request =
             Dial::new(self.target.endpoint(), connection.container_port(), connection.client());
+        let request = self.settings.source.prepare(request);
         // A clone is not ready though its original is: so the original is called, and the clone stays.
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);
@@ -99,10 +100,13 @@ where
             let failed = |source: BoxError| ForwardError::dial(request, source);
             settings.tune(SockRef::from(&stream)).map_err(|error| failed(error.into()))?;
             let silence = silence::watch(&settings, &meter);
+            let source = settings.source;
             drop(settings);
             let observed = stream.local_addr().map_err(|error| failed(error.into()))?;
             meter.dialled(request.addr(), observed);
             let mut endpoint = Abortive::new(stream);
+            let introduced = source.introduce(&mut endpoint, request.client(), &client).await;
+            introduced.map_err(|error| failed(error.into()))?;
             let ending = carry(&mut client, &mut endpoint, &meter, silence).await;
             if ending == Ending::Closed {
                 client.close();

@@ -4,7 +4,8 @@
 //! both ways. One process serves however many ports, with a task for each listener and each TCP connection.
 //!
 //! It works without privilege and for every way to reach a host: from outside, over loopback, from containers.
-//! The container sees the host's address on its network (the bridge's gateway) as its peer, not the client's.
+//! The container sees the host's address on its network (the bridge's gateway) as its peer, not the client's, unless
+//! [`SourceAddress`] says otherwise.
 //!
 //! ```no_run
 //! use portmap_core::{Endpoint, PortMapper, PortSpec, Publish};
@@ -44,6 +45,7 @@ mod seldom;
 mod serving;
 mod settings;
 mod silence;
+mod source;
 mod udp;
 mod watch;
 mod watched;
@@ -54,5 +56,6 @@ pub use forward::{Forward, ForwardError, Transferred};
 pub use mapper::ProxyMapper;
 pub use netns::{NetnsDial, NetnsError};
 pub use relay::{Ending, Side};
+pub use source::SourceAddress;
 pub use udp::{Carried, Exchanged, ForwardSession, Session, SessionEnding, UdpDial};
 pub use watch::{BindingStats, Failed, FailureCause, Progress};

@@ -3,8 +3,8 @@
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
 use portmap_core::{
-    Binding, BoxError, Error, ErrorKind, HostSocket, Lease, Port, PortMapper, Protocol, Publish,
-    Reservation, Reserved,
+    Binding, BoxError, Error, ErrorKind, HostSocket, Lease, Mapping, Port, PortMapper, Protocol,
+    Publish, Reservation, Reserved,
 };
 use tokio::net::TcpStream;
 use tower::{
@@ -14,7 +14,7 @@ use tower::{
 use tracing::Instrument;
 
 use crate::{
-    Connection, Dial, Forward, ForwardSession, Session, TcpDial, UdpDial,
+    Connection, Dial, Forward, ForwardSession, Session, SourceAddress, TcpDial, UdpDial,
     accept::Accept,
     check::{not_to_itself, only_tcp_and_udp},
     pressure::Pressure,
@@ -124,6 +124,15 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
         }
     }
 
+    /// Who the container is told is calling: the [`Gateway`](SourceAddress::Gateway), unless told otherwise.
+    ///
+    /// What cannot be served so is refused when it is published, before anything is taken: see [`SourceAddress`].
+    #[must_use]
+    pub fn source_address(mut self, source: SourceAddress) -> Self {
+        self.settings.source = source;
+        self
+    }
+
     /// How long a dial may take, 10 s by default. The client of a connection is reset then; what a session's client
     /// has sent is lost.
     #[must_use]
@@ -223,13 +232,15 @@ where
     /// the door and leaves the ports taken.
     ///
     /// # Errors
-    /// [`Backend`](portmap_core::ErrorKind::Backend) where a socket cannot be served, and
-    /// [`Invalid`](portmap_core::ErrorKind::Invalid) where a binding leads back to this host and to itself.
+    /// [`Backend`](portmap_core::ErrorKind::Backend) where a socket cannot be served,
+    /// [`Invalid`](portmap_core::ErrorKind::Invalid) where a binding leads back to this host and to itself, and
+    /// what [`SourceAddress`] says.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn serve(&self, reserved: Vec<Reserved>) -> Result<Lease, Error> {
         let bindings: Vec<_> = reserved.iter().map(|reserved| reserved.binding().clone()).collect();
+        self.settings.source.check(bindings.iter().map(Binding::protocol))?;
         let mut serving = Serving::new(match self.dials_elsewhere {
             true => Vec::new(),
             false => {
@@ -314,6 +325,7 @@ where
         let span = spans::publish(&request);
         let publish = async {
             only_tcp_and_udp(&request)?;
+            self.settings.source.check(request.mappings().iter().map(Mapping::protocol))?;
             let lease = self.serve(Reservation::take(&request).await?.into_reserved())?;
             spans::published(lease.bindings());
             Ok(lease)

@@ -4,6 +4,8 @@ use std::{io, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::SourceAddress;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) dial_limit: Duration,
@@ -13,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) half_open_idle: Option<Duration>,
     pub(crate) session_idle: Duration,
     pub(crate) session_limit: usize,
+    pub(crate) source: SourceAddress,
 }
 
 impl Default for Settings {
@@ -30,6 +33,7 @@ impl Default for Settings {
             session_idle: Duration::from_secs(90),
             // A descriptor and 1.2 KiB each, so 10 MiB for a port that is flooded.
             session_limit: 8192,
+            source: SourceAddress::Gateway,
         }
     }
 }

@@ -107,6 +107,8 @@ where
 
     fn call(&mut self, session: Session) -> Self::Future {
         let request = Dial::new(self.target.endpoint(), session.container_port(), session.client());
+        let request = self.settings.source.prepare(request);
+        let header = self.settings.source.of_datagrams(session.client(), session.local_addr());
         // A clone is not ready though its original is: so the original is called, and the clone stays.
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);
@@ -118,7 +120,7 @@ where
             let socket = Box::pin(connect(dial, request, settings.dial_limit, &pressure)).await?;
             drop((settings, pressure));
             let (ended, end) = oneshot::channel();
-            let dialled = prepare(socket, ended, meter)
+            let dialled = prepare(socket, header, ended, meter)
                 .map_err(|error| ForwardError::dial(request, error.into()))?;
             dialled.meter.dialled(request.addr(), dialled.observed);
             opening.open(dialled);
@@ -129,6 +131,7 @@ where
 
 fn prepare(
     socket: UdpSocket,
+    header: Box<[u8]>,
     ended: oneshot::Sender<Exchanged>,
     meter: Arc<Meter>,
 ) -> io::Result<Dialled> {
@@ -136,7 +139,7 @@ fn prepare(
     // A dial service of the embedder's could have forgotten it.
     socket.peer_addr()?;
     let observed = socket.local_addr()?;
-    Ok(Dialled { socket, observed, ended, meter })
+    Ok(Dialled { socket, header, observed, ended, meter })
 }
 
 impl Carried {

@@ -39,7 +39,7 @@ impl Peer {
                 service.inspect(AbortHandle::abort);
             }
             Self::Open(open) => {
-                let Dialled { socket, observed, ended, meter } = open.dialled;
+                let Dialled { socket, observed, ended, meter, .. } = open.dialled;
                 drop(socket);
                 meter.ended(ending.as_str());
                 let to_endpoint = meter.carried(Side::Endpoint);

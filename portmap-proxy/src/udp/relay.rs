@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use super::{
     SessionEnding,
     batch::{Batch, Datagrams, Run},
+    headed::send_behind,
     peer::{Open, Peer},
     replies::Replies,
     session::{Dialled, News},
@@ -252,7 +253,13 @@ fn lost(counters: &Counters, session: &Peer) {
 
 impl Open {
     fn pass(&mut self, datagrams: Datagrams<'_>) {
-        let carried = send(&self.dialled.socket, datagrams, &mut self.cutting_to_endpoint);
-        self.dialled.meter.passed(Side::Endpoint, carried, datagrams.count());
+        let Dialled { socket, header, meter, .. } = &self.dialled;
+        let cutting = &mut self.cutting_to_endpoint;
+        let count = datagrams.count();
+        let carried = match header.is_empty() {
+            true => send(socket, datagrams, cutting),
+            false => send_behind(header, socket, datagrams, cutting),
+        };
+        meter.passed(Side::Endpoint, carried, count);
     }
 }

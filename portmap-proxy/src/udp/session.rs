@@ -83,6 +83,8 @@ pub(super) enum News {
 pub(super) struct Dialled {
     /// Connected to the container.
     pub(super) socket: UdpSocket,
+    /// What stands in front of every datagram to the container; mostly nothing.
+    pub(super) header: Box<[u8]>,
     /// The address that the container sees as its peer.
     pub(super) observed: SocketAddr,
     /// Who waits for the session's end.
