@@ -2,15 +2,14 @@
 //!
 //! ```console
 //! $ cargo run --example limits
-//! $ for n in $(seq 20); do curl -so /dev/null localhost:8080 || echo reset & done; wait    # from another shell
 //! ```
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
-use portmap::{Endpoint, PortMapper, PortSpec, ProxyMapper, Publish};
-use portmap_testkit::Webapp;
-use tokio::{net::TcpListener, time::interval};
+use portmap::{BoxError, PortMapper, PortSpec, ProxyMapper, Publish};
+use portmap_testkit::{Page, Webapp};
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 use tower::{
     buffer::BufferLayer,
     limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, RateLimitLayer},
@@ -18,8 +17,9 @@ use tower::{
 };
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let container = TcpListener::bind("127.0.0.1:8081").await?;
+async fn main() -> Result<(), BoxError> {
+    let container = TcpListener::bind("127.0.0.1:0").await?;
+    let spec = format!("127.0.0.1::{}", container.local_addr()?.port());
     tokio::spawn(Webapp::serve(container, "limits"));
 
     // From the outside in: each asks the next whether there is room.
@@ -36,34 +36,28 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .layer(BufferLayer::new(1))
         .layer(RateLimitLayer::new(5, Duration::from_secs(1)));
 
-    let mut leases = Vec::new();
-    for spec in ["127.0.0.1:8080:8081", "127.0.0.1:8090:8081"] {
-        let request =
-            Publish::new("127.0.0.1".parse::<Endpoint>()?).with(spec.parse::<PortSpec>()?);
-        leases.push(mapper.publish(request).await?);
-    }
-    let (mut ticks, mut told) = (interval(Duration::from_secs(1)), String::new());
-    loop {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => break,
-            _ = ticks.tick() => {}
-        }
-        let stats = mapper.stats().into_iter().map(|stats| {
-            let (opened, active) = (stats.opened, stats.active);
-            let (refused, bytes) = (stats.refused, stats.to_client.bytes);
-            format!(
-                "{}: {opened} opened, {active} active, {refused} refused, {bytes} B\n",
-                stats.binding
-            )
-        });
-        let stats = stats.collect();
-        if told != stats {
-            println!("{stats}");
-            told = stats;
+    let request = Publish::new(Ipv4Addr::LOCALHOST)
+        .with(spec.parse::<PortSpec>()?)
+        .with(spec.parse::<PortSpec>()?);
+    let lease = mapper.publish(request).await?;
+
+    // Twenty clients in less than half a second for the first binding, one for the second.
+    let ports = lease.bindings().iter().map(|binding| binding.host_ports().first().number());
+    let mut clients = JoinSet::new();
+    for (port, count) in ports.zip([20, 1]) {
+        for _ in 0..count {
+            clients.spawn(Page::get((Ipv4Addr::LOCALHOST, port).into(), Duration::from_secs(5)));
+            sleep(Duration::from_millis(20)).await;
         }
     }
-    for lease in leases {
-        lease.release().await?;
+    let answers = clients.join_all().await;
+    let answered = answers.iter().filter(|answer| answer.is_ok()).count();
+    println!("{answered} of {} clients were answered", answers.len());
+
+    for stats in mapper.stats() {
+        let (opened, refused, bytes) = (stats.opened, stats.refused, stats.to_client.bytes);
+        println!("{}: {opened} opened, {refused} of them refused, {bytes} B", stats.binding);
     }
+    lease.release().await?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod caller;
 mod dial;
+mod examples;
 mod faults;
 mod limits;
 mod nat;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     caller::tests(&mut suite);
     retarget::tests(&mut suite);
     dial::tests(&mut suite);
+    examples::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);
     udp::tests(&mut suite);
