@@ -2,6 +2,7 @@
 
 mod attached;
 mod broken;
+mod caller;
 mod contract;
 mod dial;
 mod faults;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     matrix::tests(&mut suite);
     broken::tests(&mut suite);
     contract::tests(&mut suite);
+    caller::tests(&mut suite);
     retarget::tests(&mut suite);
     dial::tests(&mut suite);
     faults::tests(&mut suite);
