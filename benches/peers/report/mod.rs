@@ -1,0 +1,5 @@
+//! What people read.
+
+mod text;
+
+pub(crate) use text::print;
