@@ -1,5 +1,7 @@
 //! What is measured, in groups that belong together.
 
+use portmap::Protocol;
+
 use crate::load::Load;
 
 /// Loads of a kind, and what is of interest about them.
@@ -130,15 +132,28 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "memory",
         title: "Memory",
-        about: "What each of 1,000 more costs the proxy's processes, after the first 100.",
+        about: "What each of 1,000 more connections or sessions costs the peer's processes, after the first 100, and each of 1,000 ports (20 where a port is a process).",
         cells: &[
             ("an idle connection", Load::Connections(1000)),
             ("an idle UDP session", Load::Sessions(1000)),
+            ("a TCP port", Load::Ports(Protocol::Tcp)),
+            ("a UDP port", Load::Ports(Protocol::Udp)),
         ],
         measures: &[
             less("pss", "KiB (proportional share)", 1.0),
             less("private", "KiB (private)", 1.0),
             less("descriptors", "descriptors", 1.0),
         ],
+    },
+    Group {
+        name: "publish",
+        title: "Publishing neighbouring ports",
+        about: "From the order until the ports are published. Ours are asked by a process that runs, as an embedder's does; the others are programs, started once (CNI's portmap; netavark, which makes a bridge and the container's interface at the same time) or once a port (iptables, docker-proxy).",
+        cells: &[
+            ("1 port", Load::Publish(1)),
+            ("100 ports", Load::Publish(100)),
+            ("10,000 ports", Load::Publish(10_000)),
+        ],
+        measures: &[less("up", "ms up", 1e-6), less("down", "ms down", 1e-6)],
     },
 ];

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod backend;
+mod costs;
 mod groups;
 mod load;
 mod measure;
@@ -17,7 +18,7 @@ mod record;
 mod report;
 mod stats;
 
-use std::{env, fs, process::ExitCode};
+use std::{env, fs, path::Path, process::ExitCode};
 
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -64,7 +65,10 @@ async fn run(options: &Options) -> Result<(), BoxError> {
         record.groups.insert(group.name.to_owned(), measured);
     }
     if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_string_pretty(&record)?)?;
+        fs::write(path, record.to_json()?)?;
+    }
+    if options.write {
+        report::write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs"), record)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::{
     backend::Backend,
+    costs,
     groups::Group,
     load::{Load, Run, Values},
     options::Options,
@@ -40,7 +41,7 @@ pub(crate) async fn group(group: &Group, options: &Options) -> Result<GroupRecor
                 let values = match measure(peer, *load, options).await {
                     Ok(values) => Some(values),
                     Err(error) => {
-                        eprintln!("\r{}, {cell}: {error}", peer.name());
+                        eprintln!("{}, {cell}: {error}", peer.name());
                         None
                     }
                 };
@@ -53,6 +54,11 @@ pub(crate) async fn group(group: &Group, options: &Options) -> Result<GroupRecor
 }
 
 async fn measure(peer: Peer, load: Load, options: &Options) -> Result<Values, BoxError> {
+    match load {
+        Load::Ports(protocol) => return costs::ports(peer, protocol).await,
+        Load::Publish(ports) => return costs::publish(peer, ports).await,
+        _ => {}
+    }
     let place = Place::new().await?;
     let backend = Backend::start(place.container(), load.role()).await?;
     let running = peer.start(&place, load.protocol(), 1).await?;
@@ -82,9 +88,11 @@ fn shuffled(mut peers: Vec<Peer>) -> Vec<Peer> {
     peers
 }
 
-/// Shows what is going on, on one line of standard error.
+/// Shows what is going on, on one line of standard error, if that is a terminal.
 fn progress(line: &str) {
-    eprint!("\r{line:60}\r");
-    // Nobody looks, then.
-    let _ = io::stderr().flush();
+    if io::stderr().is_terminal() {
+        eprint!("\r{line:60}\r");
+        // Nobody looks, then.
+        let _ = io::stderr().flush();
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// How long each run counts, in milliseconds [default: 600].
     #[arg(long)]
     window: Option<u64>,
-    /// Two repetitions of 150 ms: to see that it works.
+    /// Two repetitions of 100 ms: to see that it works.
     #[arg(long)]
     quick: bool,
     /// Writes the result to docs/benchmarks.md, and keeps there what was not measured this time.
@@ -58,7 +58,7 @@ impl Options {
     }
 
     pub(crate) fn window(&self) -> Duration {
-        let window = self.window.unwrap_or(if self.quick { 150 } else { 600 });
+        let window = self.window.unwrap_or(if self.quick { 100 } else { 600 });
         Duration::from_millis(window.max(1))
     }
 

@@ -1,6 +1,9 @@
 //! Where it is measured: a client, a host and a container, each a network namespace.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    os::fd::{AsFd, AsRawFd, RawFd},
+};
 
 use portmap::BoxError;
 use portmap_testkit::{Bridge, Container, Lab, Node};
@@ -19,6 +22,7 @@ pub(crate) const NETWORK: &str = "docker0=172.17.0.0/16";
 pub(crate) struct Place {
     container: Container,
     _bridge: Bridge,
+    bare: Node,
     lab: Lab,
 }
 
@@ -28,16 +32,22 @@ impl Place {
         let bridge = lab.docker0().await?;
         let container = bridge.container("web").await?;
         lab.host().sysctl("net/ipv4/ip_forward", "1").await?;
-        // 60,000 connections in a second need that many ports. A peer's own are beneath.
+        // Short connections need many ports. What is published is beneath them.
         for node in [lab.client(), lab.host()] {
-            node.sysctl("net/ipv4/ip_local_port_range", "22000 65535").await?;
+            node.sysctl("net/ipv4/ip_local_port_range", "32000 65535").await?;
         }
         lab.client().add_route(bridge.subnet4().into(), IpAddr::V4(lab.host().addr4())).await?;
-        Ok(Self { container, _bridge: bridge, lab })
+        let bare = Node::new("bare").await?;
+        Ok(Self { container, _bridge: bridge, bare, lab })
     }
 
     pub(crate) fn host(&self) -> &Node {
         self.lab.host()
+    }
+
+    /// The descriptor of a namespace with nothing in it, for what makes its own network.
+    pub(crate) fn bare_descriptor(&self) -> RawFd {
+        self.bare.as_fd().as_raw_fd()
     }
 
     pub(crate) fn container(&self) -> &Node {

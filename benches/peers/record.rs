@@ -18,6 +18,12 @@ pub(crate) struct Record {
     pub(crate) groups: BTreeMap<String, GroupRecord>,
 }
 
+impl Record {
+    pub(crate) fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self).map(|text| text + "\n")
+    }
+}
+
 /// All that was measured of a group.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct GroupRecord {
@@ -56,7 +62,8 @@ impl GroupRecord {
         runs.resize(repetition, None);
         runs.push(values.map(|values| {
             // JSON has no others.
-            values.into_iter().filter(|(_, value)| value.is_finite()).collect()
+            let finite = values.into_iter().filter(|(_, value)| value.is_finite());
+            finite.map(|(key, value)| (key, rounded(value))).collect()
         }));
     }
 
@@ -82,6 +89,11 @@ impl GroupRecord {
         let pairs = self.figures(cell, peer, key).into_iter().zip(self.figures(cell, base, key));
         Spread::of(pairs.filter_map(|(figure, base)| Some(figure? / base.filter(|b| *b != 0.0)?)))
     }
+}
+
+/// Five digits: the rest is chance.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.4e}").parse().unwrap_or(value)
 }
 
 fn machine() -> String {

@@ -8,7 +8,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
 };
 
 use rustix::{
@@ -69,9 +68,7 @@ fn transfer(
         open.push((stream, thread::spawn(move || work(&inside))));
     }
     thread::sleep(run.warm);
-    let mut window = Window::new(run);
-    window.opens = Instant::now();
-    window.counts(window.opens);
+    let window = Window::opened(run);
     let before = carried();
     thread::sleep(run.window);
     let values = window.close((carried() - before) as f64);

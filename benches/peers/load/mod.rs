@@ -2,9 +2,10 @@
 
 pub(crate) mod bulk;
 mod datagrams;
-mod hold;
+pub(crate) mod hold;
 mod pings;
 mod short;
+mod window;
 
 use std::{
     collections::BTreeMap,
@@ -18,9 +19,11 @@ use portmap::Protocol;
 
 use crate::{
     backend::{Arrived, PROBE, Role},
-    meter::{Meter, Reading},
+    meter::Meter,
     stats::Latencies,
 };
+
+use window::Window;
 
 /// How the client uses the published port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,10 @@ pub(crate) enum Load {
     Connections(usize),
     /// So many idle UDP sessions.
     Sessions(usize),
+    /// Many published ports that nobody uses; not a load of the client's.
+    Ports(Protocol),
+    /// So many neighbouring ports are published and released; not a load of the client's.
+    Publish(u16),
 }
 
 /// What was measured, by name.
@@ -64,7 +71,9 @@ impl Load {
         match self {
             Self::Download(_) => Role::Source,
             Self::Upload(_) => Role::Sink,
-            Self::KeepAlive(_) | Self::Connections(_) => Role::Echo,
+            Self::KeepAlive(_) | Self::Connections(_) | Self::Ports(_) | Self::Publish(_) => {
+                Role::Echo
+            }
             Self::Short(_) => Role::Answer,
             Self::UdpEcho(_) | Self::Burst(_) | Self::Sessions(_) => Role::UdpEcho,
             Self::Flood | Self::Segments => Role::UdpSink,
@@ -73,6 +82,7 @@ impl Load {
 
     pub(crate) fn protocol(self) -> Protocol {
         match self.role() {
+            _ if self == Self::Ports(Protocol::Udp) => Protocol::Udp,
             Role::UdpEcho | Role::UdpSink => Protocol::Udp,
             _ => Protocol::Tcp,
         }
@@ -91,6 +101,7 @@ impl Load {
             Self::Segments => datagrams::segments(run),
             Self::Connections(count) => hold::connections(run, count),
             Self::Sessions(count) => hold::sessions(run, count),
+            Self::Ports(_) | Self::Publish(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -117,44 +128,6 @@ fn probe(target: SocketAddr) -> io::Result<()> {
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
     socket.send(&[0; PROBE])?;
     socket.recv(&mut [0; PROBE]).map(drop)
-}
-
-/// The part of a run that counts: after the warm-up, for as long as the window.
-pub(crate) struct Window<'a> {
-    run: &'a Run,
-    opens: Instant,
-    begin: Option<Reading>,
-}
-
-impl<'a> Window<'a> {
-    pub(crate) fn new(run: &'a Run) -> Self {
-        Self { run, opens: Instant::now() + run.warm, begin: None }
-    }
-
-    /// Whether what is done at this instant counts, or `None` when the window has closed.
-    pub(crate) fn counts(&mut self, now: Instant) -> Option<bool> {
-        match self.begin {
-            Some(begin) => (now < begin.at + self.run.window).then_some(true),
-            None if now < self.opens => Some(false),
-            None => {
-                self.begin = Some(self.run.meter.read());
-                Some(true)
-            }
-        }
-    }
-
-    /// The figures: a rate a second, and the CPU time of an operation in nanoseconds.
-    pub(crate) fn close(self, operations: f64) -> Values {
-        let end = self.run.meter.read();
-        let begin = self.begin.unwrap_or(end);
-        let mut values = Values::new();
-        values.insert("rate".to_owned(), operations / (end.at - begin.at).as_secs_f64());
-        if !self.run.meter.is_empty() && operations > 0.0 {
-            let cpu = end.cpu.saturating_sub(begin.cpu).as_nanos() as f64;
-            values.insert("cpu".to_owned(), cpu / operations);
-        }
-        values
-    }
 }
 
 /// Adds the percentiles of latencies, in microseconds.

@@ -75,7 +75,8 @@ impl Lane for UdpSocket {
 fn pings<L: Lane>(run: &Run, lanes: &[L], lost: Option<Duration>) -> io::Result<Values> {
     let mut poll = Poll::new()?;
     let begin = Instant::now();
-    let mut sent = vec![begin; lanes.len()];
+    // When its datagram was sent first, and last.
+    let mut sent = vec![(begin, begin); lanes.len()];
     let mut missing = vec![SIZE; lanes.len()];
     for (number, lane) in lanes.iter().enumerate() {
         poll.add(lane, number, Flags::IN)?;
@@ -108,22 +109,24 @@ fn pings<L: Lane>(run: &Run, lanes: &[L], lost: Option<Duration>) -> io::Result<
                 None => break 'open,
             };
             if counts {
-                latencies.add(now - sent[number]);
+                latencies.add(now - sent[number].0);
             }
             lanes[number].put(&buffer)?;
-            (sent[number], missing[number]) = (now, SIZE);
+            (sent[number], missing[number]) = ((now, now), SIZE);
         }
         let now = Instant::now();
         if window.counts(now).is_none() {
             break;
         }
-        if let Some(lost) = lost.filter(|_| now - looked > LOST / 4) {
-            looked = now;
-            for (lane, sent) in lanes.iter().zip(&mut sent).filter(|(_, sent)| now - **sent > lost)
-            {
+        let Some(lost) = lost.filter(|_| now - looked > LOST / 4) else {
+            continue;
+        };
+        looked = now;
+        for (lane, (_, last)) in lanes.iter().zip(&mut sent) {
+            if now - *last > lost {
                 // A full queue is one more loss.
                 let _ = lane.put(&buffer);
-                *sent = now;
+                *last = now;
                 again += f64::from(u8::from(counts));
             }
         }

@@ -1,17 +1,18 @@
 //! What publishes the port: we, and those that we are compared with.
 
+mod plugins;
 mod programs;
 mod rule;
+mod running;
 mod serve;
 
 use std::{
     env,
-    net::SocketAddr,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use portmap::{BoxError, Protocol};
-use portmap_testkit::Child;
 
 use crate::{
     load::Load,
@@ -19,6 +20,7 @@ use crate::{
     place::{CONTAINER, HOST_PORT, PORT, Place},
 };
 
+pub(crate) use running::Running;
 pub(crate) use serve::{SERVE, serve};
 
 /// A way to the container.
@@ -42,10 +44,14 @@ pub(crate) enum Peer {
     Socat,
     /// `tokio::io::copy_bidirectional` on tokio's default runtime.
     Tokio,
+    /// The plugin of CNI that container runtimes run.
+    Cni,
+    /// Podman's.
+    Netavark,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Direct,
         Self::PortmapRules,
         Self::Rule,
@@ -55,6 +61,8 @@ impl Peer {
         Self::Haproxy,
         Self::Socat,
         Self::Tokio,
+        Self::Cni,
+        Self::Netavark,
     ];
 
     /// What the others are divided by.
@@ -71,6 +79,8 @@ impl Peer {
             Self::Haproxy => "haproxy",
             Self::Socat => "socat",
             Self::Tokio => "tokio-copy",
+            Self::Cni => "cni-portmap",
+            Self::Netavark => "netavark",
         }
     }
 
@@ -78,9 +88,42 @@ impl Peer {
         Self::ALL.into_iter().find(|peer| peer.name() == name)
     }
 
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Self::Direct => "no publishing: the client has a route to the container",
+            Self::PortmapRules => "ours: `RulesMapper`, NAT by nftables",
+            Self::Rule => "one DNAT rule of iptables, written by hand",
+            Self::Portmap => "ours: `ProxyMapper` on tokio's default runtime, a worker a CPU",
+            Self::PortmapOneThread => "ours: `ProxyMapper` on a runtime of one thread",
+            Self::DockerProxy => "Docker's `docker-proxy`: a process a port",
+            Self::Haproxy => {
+                "haproxy, `option splice-request`, `option splice-response`, `nbthread 2`"
+            }
+            Self::Socat => "socat, `fork`: a process a client",
+            Self::Tokio => "`tokio::io::copy_bidirectional` on tokio's default runtime",
+            Self::Cni => "the plugin `portmap` of CNI",
+            Self::Netavark => {
+                "podman's netavark, which makes bridge and interface at the same time"
+            }
+        }
+    }
+
+    /// Whether it is ours.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Portmap | Self::PortmapOneThread | Self::PortmapRules)
+    }
+
     /// Whether bytes pass through a process of it.
     fn is_proxy(self) -> bool {
-        !matches!(self, Self::Direct | Self::PortmapRules | Self::Rule)
+        matches!(
+            self,
+            Self::Portmap
+                | Self::PortmapOneThread
+                | Self::DockerProxy
+                | Self::Haproxy
+                | Self::Socat
+                | Self::Tokio
+        )
     }
 
     /// Why it cannot be measured here, and the command that mends that on Debian.
@@ -90,6 +133,8 @@ impl Peer {
             Self::DockerProxy => ("docker-proxy", "docker.io"),
             Self::Haproxy => ("haproxy", "haproxy"),
             Self::Socat => ("socat", "socat"),
+            Self::Cni => ("portmap", "containernetworking-plugins"),
+            Self::Netavark => ("netavark", "netavark"),
             _ => return None,
         };
         locate(program).is_none().then(|| format!("{program} is missing: apt install {package}"))
@@ -98,6 +143,10 @@ impl Peer {
     /// Whether it can carry this at all.
     pub(crate) fn carries(self, load: Load) -> bool {
         match (self, load) {
+            (Self::Direct | Self::Haproxy | Self::Socat | Self::Tokio, Load::Publish(_)) => false,
+            (_, Load::Publish(ports)) => self.is_ours() || ports <= 100,
+            (Self::Cni | Self::Netavark, _) => false,
+            (Self::Direct | Self::Rule, Load::Ports(_)) => false,
             (Self::Haproxy | Self::Tokio, load) => load.protocol() == Protocol::Tcp,
             // It would be a thousand processes, and while one starts others' datagrams are refused.
             (Self::Socat, Load::UdpEcho(count) | Load::Burst(count) | Load::Sessions(count)) => {
@@ -119,41 +168,29 @@ impl Peer {
             children: Vec::new(),
             target: (place.host().addr4(), HOST_PORT).into(),
             meter: Meter::default(),
+            took: Duration::ZERO,
         };
+        let begin = Instant::now();
         let held = self == Self::Socat;
         match self {
             Self::Direct => running.target = (CONTAINER, PORT).into(),
-            Self::Rule => rule::add(place, protocol).await?,
+            Self::Rule => rule::each(place, "-A", protocol, ports).await?,
+            Self::Cni => plugins::cni(place, "ADD", ports).await?,
+            Self::Netavark => plugins::netavark(place, "setup", ports).await?,
             Self::Portmap | Self::PortmapOneThread | Self::PortmapRules | Self::Tokio => {
-                running.children.push(serve::start(self, place, protocol, ports).await?);
+                let (child, took) = serve::start(self, place, protocol, ports).await?;
+                running.children.push(child);
+                running.took = took;
             }
             Self::DockerProxy | Self::Haproxy | Self::Socat => {
                 running.children = programs::start(self, place, protocol, ports).await?;
             }
         }
-        let processes = running.children.iter().filter_map(Child::pid).collect();
-        running.meter = Meter::new(processes, held);
+        if running.took.is_zero() {
+            running.took = begin.elapsed();
+        }
+        running.meter = Meter::new(running.processes(), held);
         Ok(running)
-    }
-}
-
-/// A peer that publishes; dropping it ends that.
-pub(crate) struct Running {
-    children: Vec<Child>,
-    /// Where clients find it.
-    pub(crate) target: SocketAddr,
-    meter: Meter,
-}
-
-impl Running {
-    /// Its processes if bytes pass through them.
-    pub(crate) fn working_meter(&self, peer: Peer) -> Meter {
-        if peer.is_proxy() { self.meter.clone() } else { Meter::default() }
-    }
-
-    /// What it complained of.
-    pub(crate) fn complaints(&self) -> String {
-        self.children.iter().map(Child::transcript).collect()
     }
 }
 
@@ -161,7 +198,7 @@ impl Running {
 pub(crate) fn locate(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .chain(["/usr/sbin", "/sbin", "/usr/lib/cni", "/usr/lib/podman"].map(PathBuf::from))
         .map(|folder| folder.join(program))
         .find(|path: &PathBuf| Path::is_file(path))
 }

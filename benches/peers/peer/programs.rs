@@ -48,11 +48,12 @@ async fn docker_proxy(
     Ok(child)
 }
 
+/// `option splice-auto` would leave it to haproxy, which then never spliced here (seen by strace).
 async fn haproxy(place: &Place, ports: u16) -> Result<Child, BoxError> {
     let last = HOST_PORT + ports - 1;
     let mut config = String::new();
     writeln!(config, "global\n nbthread 2\n maxconn 4000")?;
-    writeln!(config, "defaults\n mode tcp\n option splice-auto")?;
+    writeln!(config, "defaults\n mode tcp\n option splice-request\n option splice-response")?;
     writeln!(config, " timeout connect 5s\n timeout client 60s\n timeout server 60s")?;
     writeln!(
         config,

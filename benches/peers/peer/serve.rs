@@ -5,6 +5,7 @@ use std::{
     io::{self, Read, Write},
     process::{self, ExitCode},
     thread,
+    time::{Duration, Instant},
 };
 
 use portmap::{
@@ -16,6 +17,7 @@ use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     runtime::Builder,
+    sync::oneshot,
 };
 
 use super::Peer;
@@ -23,30 +25,36 @@ use crate::place::{CONTAINER, HOST_PORT, NETWORK, PORT, Place};
 
 /// The hidden first argument; a peer's name, a protocol and a number of ports follow.
 pub(crate) const SERVE: &str = "--serve";
-const READY: &str = "ready\n";
 
 pub(super) async fn start(
     peer: Peer,
     place: &Place,
     protocol: Protocol,
     ports: u16,
-) -> Result<Child, BoxError> {
+) -> Result<(Child, Duration), BoxError> {
     let program = env::current_exe()?;
     let program = program.to_str().ok_or("this program's path is no UTF-8")?;
     let args = [SERVE.to_owned(), peer.name().to_owned(), protocol.to_string(), ports.to_string()];
     let mut child = place.host().command(program, args).await?;
-    child.read_until(READY).await?;
-    Ok(child)
+    let took = read_time(&mut child).await?;
+    Ok((child, took))
 }
 
-/// Serves until the standard input ends: with the benchmark, however that ends.
+/// Has it release its ports; tells how long that took it.
+pub(super) async fn release(child: &mut Child) -> Result<Duration, BoxError> {
+    child.end_input();
+    read_time(child).await
+}
+
+async fn read_time(child: &mut Child) -> Result<Duration, BoxError> {
+    let line = child.read_until(" ns\n").await?;
+    Ok(Duration::from_nanos(line.trim_end_matches(" ns\n").parse()?))
+}
+
+/// Serves until the standard input ends: with the benchmark, however that ends. Prints how long publishing took, and then
+/// releasing.
 pub(crate) fn serve(args: &[String]) -> ExitCode {
-    thread::spawn(|| {
-        // What else could be done with an error here?
-        let _ = io::stdin().read(&mut [0]);
-        process::exit(0)
-    });
-    match serve_forever(args) {
+    match serve_until_told(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -55,7 +63,7 @@ pub(crate) fn serve(args: &[String]) -> ExitCode {
     }
 }
 
-fn serve_forever(args: &[String]) -> Result<(), BoxError> {
+fn serve_until_told(args: &[String]) -> Result<(), BoxError> {
     let [peer, protocol, ports] = args else {
         return Err("a peer, a protocol and a number of ports".into());
     };
@@ -64,35 +72,60 @@ fn serve_forever(args: &[String]) -> Result<(), BoxError> {
         Peer::PortmapOneThread | Peer::PortmapRules => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
+    let (tell, told) = oneshot::channel();
+    thread::spawn(|| {
+        // Read to its end or not readable: told either way.
+        let _ = io::stdin().read(&mut [0]);
+        tell.send(())
+    });
     builder.enable_all().build()?.block_on(async {
-        let _kept = publish(peer, protocol.parse()?, ports.parse()?).await?;
-        io::stdout().write_all(READY.as_bytes())?;
-        std::future::pending().await
+        let (lease, took) = publish(peer, protocol.parse()?, ports.parse()?).await?;
+        print(took)?;
+        told.await?;
+        let begin = Instant::now();
+        if let Some(lease) = lease {
+            lease.release().await?;
+        }
+        print(begin.elapsed())?;
+        // tokio-copy's tasks have no end.
+        process::exit(0)
     })
 }
 
-async fn publish(peer: Peer, protocol: Protocol, ports: u16) -> Result<Option<Lease>, BoxError> {
+fn print(took: Duration) -> io::Result<()> {
+    writeln!(io::stdout(), "{} ns", took.as_nanos())
+}
+
+/// Publishes; tells how long that took, without what is done once for all ports.
+async fn publish(
+    peer: Peer,
+    protocol: Protocol,
+    ports: u16,
+) -> Result<(Option<Lease>, Duration), BoxError> {
     let (host, container) = (HOST_PORT + ports - 1, PORT + ports - 1);
     let spec = format!("{HOST_PORT}-{host}:{PORT}-{container}/{protocol}").parse::<PortSpec>()?;
     let request = Publish::new(CONTAINER).with(spec);
-    Ok(Some(match peer {
+    let mut begin = Instant::now();
+    let lease = match peer {
         Peer::PortmapRules => {
             let mapper = RulesMapper::open_with(Policy::default(), HostSettings::Managed)?;
             let attached = mapper.attach(NETWORK.parse::<Network>()?).await?;
+            begin = Instant::now();
             let lease = mapper.publish(request).await?;
             // The process's end is its end.
             std::mem::forget(attached);
-            lease
+            Some(lease)
         }
         Peer::Tokio => {
             for number in 0..ports {
                 let listener = TcpListener::bind(("0.0.0.0", HOST_PORT + number)).await?;
                 tokio::spawn(copy(listener, PORT + number));
             }
-            return Ok(None);
+            None
         }
-        _ => ProxyMapper::new().publish(request).await?,
-    }))
+        _ => Some(ProxyMapper::new().publish(request).await?),
+    };
+    Ok((lease, begin.elapsed()))
 }
 
 /// A proxy as tokio's documentation has it.

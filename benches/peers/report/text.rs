@@ -34,7 +34,7 @@ fn line(record: &GroupRecord, cell: &str, peer: Peer, measure: &Measure) -> Opti
     let reach = format!("[{}, {}]", digits(scaled(spread.low)), digits(scaled(spread.high)));
     line += &format!(" {reach:18}");
     if let Some(Spread { median, low, high }) = record.ratio(cell, peer, Peer::BASE, measure.key) {
-        line += &format!(" x {median:.2} [{low:.2}, {high:.2}]");
+        line += &format!(" x {} [{}, {}]", digits(median), digits(low), digits(high));
     }
     if spread.is_wide() {
         line += " (wide)";
