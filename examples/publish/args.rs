@@ -5,7 +5,7 @@ mod rules;
 use std::{str::FromStr, time::Duration};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
-use portmap::{Endpoint, rules::Network};
+use portmap::{Endpoint, proxy::SourceAddress, rules::Network};
 use tracing_subscriber::EnvFilter;
 
 use crate::{BoxError, output, want::Want};
@@ -28,6 +28,10 @@ pub(crate) struct Args {
     /// How to publish
     #[arg(long, value_enum, default_value = "proxy")]
     pub(crate) mode: Mode,
+
+    /// Who the container is told is calling, with --mode proxy: gateway unless told otherwise
+    #[arg(long, value_enum, value_name = "WHO")]
+    source: Option<Source>,
 
     /// Print what would be in force and change nothing; needs no privilege
     #[arg(long)]
@@ -55,6 +59,9 @@ Examples:
   publish 80 --to 172.17.0.2             on a free port of this host's choice
   publish 8080:80@172.17.0.2 8081:80@172.17.0.3
                                          a port of each of two containers
+  publish --source proxy-v2 8080:80      a webapp that reads its clients' addresses from the PROXY protocol
+  publish --source transparent --network docker0=172.17.0.0/16 8080:80@172.17.0.2
+                                         a container of docker0 that sees its clients' addresses by itself
   publish --mode rules 8080:80           a webapp, by NAT in the kernel: it sees its clients' own addresses
   publish --mode rules --network docker0=172.17.0.0/16 8080:80@172.17.0.2 --dry-run
                                          the rules for a container of docker0, and nothing done";
@@ -65,6 +72,18 @@ pub(crate) enum Mode {
     Proxy,
     /// NAT in the kernel: needs CAP_NET_ADMIN; the container sees its clients' own addresses
     Rules,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    /// This host, whoever calls
+    Gateway,
+    /// The client, by a line of text in front of each connection
+    ProxyV1,
+    /// The client, in binary in front of each connection and each datagram
+    ProxyV2,
+    /// The client, whose address this host speaks from: needs CAP_NET_ADMIN, and --network for containers with @ADDR or --to
+    Transparent,
 }
 
 impl Args {
@@ -79,7 +98,15 @@ impl Args {
 
     /// Finds options that cannot be meant together.
     fn check(&self) -> Result<(), String> {
-        match (self.mode, self.rules.first_given(), self.drain) {
+        let given = self.rules.first_given();
+        let needs_networks =
+            self.mode == Mode::Proxy && self.source() == SourceAddress::Transparent;
+        match (self.mode, given, self.drain) {
+            _ if self.mode == Mode::Rules && self.source.is_some() => {
+                let why = "by NAT a container sees its clients' own addresses";
+                return Err(format!("--source is for --mode proxy: {why}"));
+            }
+            (_, Some("--network"), _) if needs_networks => {}
             (Mode::Proxy, Some(option), _) => return Err(format!("{option} is for --mode rules")),
             (Mode::Rules, _, Some(_)) => {
                 let why = "connections that NAT serves do not pass through this tool";
@@ -99,6 +126,20 @@ impl Args {
             }
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn source(&self) -> SourceAddress {
+        match self.source {
+            None | Some(Source::Gateway) => SourceAddress::Gateway,
+            Some(Source::ProxyV1) => SourceAddress::ProxyProtocolV1,
+            Some(Source::ProxyV2) => SourceAddress::ProxyProtocolV2,
+            Some(Source::Transparent) => SourceAddress::Transparent,
+        }
+    }
+
+    /// Whether the webapp has to read a header.
+    pub(crate) fn is_headed(&self) -> bool {
+        matches!(self.source, Some(Source::ProxyV1 | Source::ProxyV2))
     }
 
     pub(crate) fn networks(&self) -> &[Network] {

@@ -46,9 +46,9 @@ where
             let used = used.map_or("?".to_owned(), |addr| addr.to_string());
             let Transferred { observed, to_endpoint, to_client, ending, .. } = transferred;
             let ending = match ending {
-                Ending::Closed => "",
                 Ending::Reset(Side::Client) => ", reset by the client",
                 Ending::Reset(Side::Endpoint) => ", reset by the container",
+                _ => "",
             };
             say(format_args!(
                 "{client} to {used}, seen as {observed}, {} in, {} out, {:.1?}{ending}",

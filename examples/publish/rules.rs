@@ -30,7 +30,7 @@ pub(crate) async fn run(args: &Args, plan: &Plan, ends: &mut Ends) -> Result<(),
     let demo = match plan.for_webapp() {
         [] => None,
         specs => {
-            let demo = Contained::start(specs).await;
+            let demo = Contained::start(specs, false).await;
             Some(demo.map_err(|error| needs::explain(error, &policy))?)
         }
     };

@@ -19,7 +19,7 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
-    pub(crate) async fn start(specs: &[PortSpec]) -> Result<Self, BoxError> {
+    pub(crate) async fn start(specs: &[PortSpec], headed: bool) -> Result<Self, BoxError> {
         let mut request = Publish::new(Ipv4Addr::LOCALHOST);
         let mut webapps = JoinSet::new();
         for spec in specs {
@@ -33,11 +33,21 @@ impl InProcess {
                 request = request.with(spec.host_addr().into_iter().fold(mapping, Mapping::on));
                 for socket in sockets {
                     if spec.protocol() == Protocol::Udp {
-                        let socket = UdpSocket::from_std(socket.into())?;
-                        webapps.spawn(async move { Webapp::serve_udp(socket, "webapp").await });
+                        let socket = UdpSocket::from_std(socket.into_fd()?.into())?;
+                        webapps.spawn(async move {
+                            match headed {
+                                true => Webapp::serve_udp_proxied(socket, "webapp").await,
+                                false => Webapp::serve_udp(socket, "webapp").await,
+                            }
+                        });
                     } else {
-                        let listener = TcpListener::from_std(socket.into())?;
-                        webapps.spawn(async move { Webapp::serve(listener, "webapp").await });
+                        let listener = TcpListener::from_std(socket.into_fd()?.into())?;
+                        webapps.spawn(async move {
+                            match headed {
+                                true => Webapp::serve_proxied(listener, "webapp").await,
+                                false => Webapp::serve(listener, "webapp").await,
+                            }
+                        });
                     }
                 }
             }

@@ -3,16 +3,19 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
-use socket2::Socket;
-use tokio::{io::Interest, net::UdpSocket, task::AbortHandle};
+use portmap_core::HostSocket;
+use socket2::SockRef;
+use tokio::task::AbortHandle;
 
 use super::{
     SessionEnding,
     batch::{Batch, Datagrams, Run},
+    headed::send_behind,
     peer::{Open, Peer},
     replies::Replies,
     session::{Dialled, News},
@@ -20,7 +23,7 @@ use super::{
     table::{Flow, Id, Table},
     waiting::Waiting,
 };
-use crate::settings::Settings;
+use crate::{Side, settings::Settings, watch::Counters, watched::Watched};
 
 /// How much may wait in all sessions of a listener that are being opened, in bytes: as much as its socket holds.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
@@ -28,30 +31,36 @@ const MOST_WAITING: usize = 4 * 1024 * 1024;
 /// The socket of a published port, and the sessions of its clients.
 #[derive(Debug)]
 pub(super) struct Relay {
-    socket: UdpSocket,
+    socket: Watched,
     bound: SocketAddr,
     sessions: Table<Peer>,
     replies: Replies,
     /// Bytes in the sessions that are being opened.
     waiting: usize,
+    counters: Arc<Counters>,
 }
 
 impl Relay {
-    pub(super) fn new(socket: Socket, settings: &Settings) -> io::Result<Self> {
+    pub(super) fn new(
+        socket: HostSocket,
+        settings: &Settings,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
         tune_listener(&socket)?;
-        let socket = UdpSocket::from_std(socket.into())?;
+        let bound = SockRef::from(&socket).local_addr()?.as_socket();
         Ok(Self {
-            bound: socket.local_addr()?,
-            socket,
+            bound: bound.ok_or(io::ErrorKind::Unsupported)?,
+            socket: Watched::new(socket)?,
             sessions: Table::new(settings.session_limit, settings.session_idle),
             replies: Replies::default(),
             waiting: 0,
+            counters,
         })
     }
 
     /// Ready when a client or a container has sent something.
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let clients = self.socket.poll_recv_ready(cx)?;
+        let clients = self.socket.poll_readable(cx)?;
         let containers = self.replies.poll_ready(cx)?;
         match clients.is_ready() || containers.is_ready() {
             true => Poll::Ready(Ok(())),
@@ -62,9 +71,9 @@ impl Relay {
     /// Receives from clients, up to a batch; says how many buffers it filled.
     pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
         let mut received = 0;
-        let tried = self.socket.try_io(Interest::READABLE, || {
+        let tried = self.socket.try_io(|socket| {
             let more;
-            (received, more) = batch.receive(&self.socket)?;
+            (received, more) = batch.receive(socket)?;
             match more {
                 true => Ok(()),
                 // That was all: no system call is needed to learn that there is no more.
@@ -129,9 +138,13 @@ impl Relay {
 
     /// Frees the port and ends all sessions: without the port there is nothing that a reply could leave from.
     pub(super) fn close(mut self) {
-        drop(self.socket);
+        self.end_all(SessionEnding::Released);
+    }
+
+    /// Ends all sessions, and takes new ones.
+    pub(super) fn end_all(&mut self, ending: SessionEnding) {
         while let Some(session) = self.sessions.evict() {
-            session.end(SessionEnding::Released);
+            self.end(Some(session), ending);
         }
     }
 
@@ -179,10 +192,12 @@ impl Relay {
                     let room = self.waiting + datagram.len() <= MOST_WAITING;
                     if room && waiting.push(datagram) {
                         self.waiting += datagram.len();
+                    } else {
+                        self.counters.dropped(1);
                     }
                 }
             }
-            None => {}
+            None => self.counters.dropped(datagrams.count() as u64),
         }
     }
 
@@ -210,7 +225,8 @@ impl Relay {
         while let Some(run) = batch.run(first, count) {
             let way = (flow.local, flow.client);
             let datagrams = batch.datagrams(&run);
-            open.to_client += send_from(socket, way, datagrams, &mut open.cutting_to_client);
+            let carried = send_from(socket, way, datagrams, &mut open.cutting_to_client);
+            open.dialled.meter.passed(Side::Client, carried, datagrams.count());
             first = run.end;
         }
         sessions.touch(id, now);
@@ -223,12 +239,27 @@ impl Relay {
         if let Peer::Opening(waiting, _) = &session {
             self.waiting -= waiting.len();
         }
+        lost(&self.counters, &session);
         session.end(ending);
+    }
+}
+
+/// Counts what waited for a session that ends before it was open.
+fn lost(counters: &Counters, session: &Peer) {
+    if let Peer::Opening(waiting, _) = session {
+        counters.dropped(waiting.iter().count() as u64);
     }
 }
 
 impl Open {
     fn pass(&mut self, datagrams: Datagrams<'_>) {
-        self.to_endpoint += send(&self.dialled.socket, datagrams, &mut self.cutting_to_endpoint);
+        let Dialled { socket, header, meter, .. } = &self.dialled;
+        let cutting = &mut self.cutting_to_endpoint;
+        let count = datagrams.count();
+        let carried = match header.is_empty() {
+            true => send(socket, datagrams, cutting),
+            false => send_behind(header, socket, datagrams, cutting),
+        };
+        meter.passed(Side::Endpoint, carried, count);
     }
 }

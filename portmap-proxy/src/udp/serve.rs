@@ -9,8 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portmap_core::{BoxError, Port, WithCauses};
-use socket2::Socket;
+use portmap_core::{BoxError, HostSocket, Port, WithCauses};
 use tokio::{
     select,
     sync::mpsc,
@@ -21,14 +20,19 @@ use tower::Service;
 use tracing::{debug, error, warn};
 
 use super::{
-    Session,
+    Session, SessionEnding,
     batch::{Batch, with_shared},
     relay::Relay,
     session::{News, Opening},
     table::{Flow, Id},
 };
 use crate::{
-    connection::canonical, pressure::Pressure, seldom::Seldom, serving::Stop, settings::Settings,
+    connection::canonical,
+    pressure::Pressure,
+    seldom::Seldom,
+    serving::{Orders, Told},
+    settings::Settings,
+    watch::{Attended, Counters, attend},
 };
 
 /// How many batches are carried before other tasks get a turn: up to 512 datagrams of clients, 3 ms' worth.
@@ -47,25 +51,27 @@ pub(crate) struct Serve<S> {
     crowded: Seldom,
     refused: Seldom,
     failed: Seldom,
+    counters: Arc<Counters>,
 }
 
 impl<S> Serve<S>
 where
-    S: Service<Session> + Clone,
+    S: Service<Session> + Clone + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
     S::Response: Send + 'static,
 {
     pub(crate) fn new(
-        socket: Socket,
+        socket: HostSocket,
         container_port: Port,
         service: S,
         pressure: Arc<Pressure>,
         settings: &Settings,
+        counters: Arc<Counters>,
     ) -> io::Result<Self> {
         let (news, inbox) = mpsc::unbounded_channel();
         Ok(Self {
-            relay: Relay::new(socket, settings)?,
+            relay: Relay::new(socket, settings, Arc::clone(&counters))?,
             container_port,
             service,
             pressure,
@@ -76,13 +82,14 @@ where
             crowded: Seldom::default(),
             refused: Seldom::default(),
             failed: Seldom::default(),
+            counters,
         })
     }
 
     /// Serves until told to stop; then frees the port, which ends all sessions, and waits for the services around
     /// them, within the limit.
-    pub(crate) async fn run(mut self, mut stop: Stop) {
-        let mut stopped = pin!(stop.asked());
+    pub(crate) async fn run(mut self, orders: Orders) {
+        let mut told = pin!(orders.next());
         let mut alarm = pin!(time::sleep(Duration::ZERO));
         // Set for the session that was next to expire at some time: later, if at all, something does.
         let mut alarm_at: Option<Instant> = None;
@@ -96,7 +103,13 @@ where
             }
             select! {
                 biased;
-                () = &mut stopped => break,
+                (what, orders) = &mut told => match what {
+                    Told::Stop => break,
+                    Told::Retargeted(_) => {
+                        self.relay.end_all(SessionEnding::Retargeted);
+                        told.set(orders.next());
+                    }
+                },
                 Some(ended) = self.services.join_next() => self.log(ended),
                 Some(news) = self.inbox.recv() => {
                     if let Err(error) = self.relay.learn(news) {
@@ -141,16 +154,29 @@ where
             first = run.end;
             let flow = self.relay.flow(&run);
             let session = self.relay.find(&flow).or_else(|| self.admit(flow, now));
-            if let Some(id) = session {
-                self.relay.forward(id, batch.datagrams(&run), now);
+            match session {
+                Some(id) => self.relay.forward(id, batch.datagrams(&run), now),
+                None => {
+                    let datagrams = batch.datagrams(&run).count() as u64;
+                    self.counters.dropped(datagrams);
+                }
             }
         }
         Ok(())
     }
 
+    /// Begins a session, or counts that it could not.
+    fn admit(&mut self, flow: Flow, now: Instant) -> Option<Id> {
+        let begun = self.begin(flow, now);
+        if begun.is_none() {
+            self.counters.turned_away();
+        }
+        begun
+    }
+
     /// Begins a session where the service is ready for it. Where it is not, the datagram is lost: there is no backlog
     /// to leave it in that the datagrams of other sessions would not have to go through too.
-    fn admit(&mut self, flow: Flow, now: Instant) -> Option<Id> {
+    fn begin(&mut self, flow: Flow, now: Instant) -> Option<Id> {
         let mut service = self.service.clone();
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {}
@@ -188,10 +214,13 @@ where
         let ends = (canonical(flow.client), canonical(self.relay.used(flow.local)));
         let opening = Opening::new(id, self.news.clone());
         let over = opening.tells_end();
-        let served = service.call(Session::new(ends, self.container_port, opening, spare));
+        let counters = Arc::clone(&self.counters);
+        let session = Session::new(ends, self.container_port, opening, spare, counters);
+        let attended = Attended::new(session.meter());
+        let served = attended.in_span(|| service.call(session));
         let service = self.services.spawn(async move {
             let _over = over;
-            served.await.map(drop).map_err(Into::into)
+            attend(served, attended).await
         });
         self.relay.dialled_by(id, service);
         Some(id)
@@ -206,7 +235,10 @@ where
                 }
             }
             Err(evicted) if evicted.is_cancelled() => {}
-            Err(panicked) => error!(error = %panicked, "the service of a session panicked"),
+            Err(panicked) => {
+                self.counters.panicked();
+                error!(error = %panicked, "the service of a session panicked");
+            }
         }
     }
 
