@@ -13,7 +13,7 @@ pub(crate) fn tests(suite: &mut Suite) {
 }
 
 /// What takes a program's privileges, and leaves its user.
-const WITHOUT: [&str; 3] = ["--bounding-set=-all", "--inh-caps=-all", "--"];
+const WITHOUT: [&str; 3] = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
 
 fn example(name: &str) -> Result<PathBuf, BoxError> {
     Ok(tool()?.with_file_name(name))

@@ -1,12 +1,16 @@
 //! What needs network namespaces: run by `cargo test --features netns`, as root or as an ordinary user.
 
+mod attached;
+mod broken;
 mod caller;
+mod contract;
 mod dial;
 mod examples;
 mod faults;
 mod limits;
+mod matrix;
+mod model;
 mod nat;
-mod nat_paths;
 mod paths;
 mod process;
 mod publish;
@@ -30,7 +34,9 @@ fn main() -> ExitCode {
     publish_rules::tests(&mut suite);
     rules::tests(&mut suite);
     rules_end::tests(&mut suite);
-    nat_paths::tests(&mut suite);
+    matrix::tests(&mut suite);
+    broken::tests(&mut suite);
+    contract::tests(&mut suite);
     caller::tests(&mut suite);
     retarget::tests(&mut suite);
     dial::tests(&mut suite);
