@@ -64,7 +64,11 @@ async fn main() -> Result<(), BoxError> {
     for client in ["first", "second"] {
         let began = Instant::now();
         let page = Page::get((Ipv4Addr::LOCALHOST, port).into(), Duration::from_secs(5)).await?;
-        println!("the {client} client was answered by {} in {:.0?}", page.hostname, began.elapsed());
+        println!(
+            "the {client} client was answered by {} in {:.0?}",
+            page.hostname,
+            began.elapsed()
+        );
     }
     lease.release().await?;
     Ok(())

@@ -1,5 +1,26 @@
 #![doc = include_str!("../README.md")]
 //!
+//! # Three layers
+//!
+//! ```text
+//!   your runtime      PortSpec -> Publish                                     a Lease, kept as long as the container runs
+//!        |                                                                        ^
+//!        |  tower layers around publishing: a mapper is a service, and back       |
+//!        v                                                                        |
+//!   PortMapper        ProxyMapper         RulesMapper         HybridMapper of both, or your own
+//!        |                |                   |
+//!        |  tower layers around each          |  rules as data: compiled, compared,
+//!        |  connection, a dial service        |  printed, traced
+//!        v                v                   v
+//!   the kernel        host sockets        nftables or iptables, connection tracking
+//! ```
+//!
+//! # The life of a lease
+//!
+//! Asked ([`Publish`]), reserved (all host ports or none), in force (rules first, then the ports are served), retargeted as often as
+//! you like ([`Lease::retarget`]), released in the reverse order: by [`Lease::release`], or by dropping it, which does the
+//! same in the background. An error or a dropped future on the way leaves nothing. Each step has its contract at [`PortMapper`].
+//!
 //! # Where things are
 //!
 //! | what | where |

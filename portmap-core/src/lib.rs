@@ -1,11 +1,32 @@
 //! Vocabulary, the [`PortMapper`] trait and leases for publishing container ports.
 //!
-//! This crate is what a container runtime and every way of publishing agree on. A runtime reads a
-//! [`PortSpec`], makes a [`Publish`] request of it and of the container's [`Endpoint`], and hands that
-//! to a [`PortMapper`]; it gets back a [`Lease`], whose [`Binding`]s say what is in force.
+//! This crate is what a container runtime and every way of publishing agree on:
 //!
-//! It does no I/O but taking host sockets (see [`Reservation`]), and holds no way of publishing itself:
-//! those are `portmap-proxy` and its siblings, or your own type.
+//! ```text
+//!   a container runtime    reads a PortSpec, makes a Publish of it, keeps the Lease
+//!            |
+//!            |  PortMapper::publish(Publish) -> Lease     tower layers go here: a mapper is a service, and back
+//!            v
+//!   a way of publishing    ProxyMapper, RulesMapper, HybridMapper of both, or your own
+//!            |
+//!            |  host sockets, netfilter                   and tower layers around each connection of a proxy
+//!            v
+//!   the kernel
+//! ```
+//!
+//! It does no I/O but taking host sockets (see [`Reservation`]), and holds no way of publishing itself but the one that
+//! puts two together, [`HybridMapper`]: the others are `portmap-proxy` and `portmap-rules`, or your own type.
+//!
+//! # The life of a lease
+//! 1. **Asked**: [`Publish`] names an [`Endpoint`] and its [`Mapping`]s. Bad input is refused before anything is touched.
+//! 2. **Reserved**: host ports are taken, all or none. A port that is in use is an error that names the holder.
+//! 3. **In force**: rules are set, then ports are served, and only then is there a [`Lease`], whose [`Binding`]s say which
+//!    ports it got. Dropping the future before that leaves nothing.
+//! 4. **Retargeted**, as often as you like ([`Lease::retarget`]): the same ports lead to another container, and no client is
+//!    refused meanwhile.
+//! 5. **Released**, in the reverse order: by [`Lease::release`], which waits and reports errors (and gives the lease back with
+//!    them), or by dropping it, which does the same in the background. [`Lease::disarm`] gives the right up instead, and
+//!    leaves the ports published.
 //!
 //! ```
 //! use portmap_core::{Endpoint, HostPort, Mapping, PortSpec, Publish};
