@@ -90,6 +90,12 @@ impl Refusal {
         matches!(errno(&self.error), Errno::EADDRINUSE | Errno::EACCES)
     }
 
+    /// Whether the port is taken and nobody can be seen who has it.
+    pub(super) fn is_by_nobody(&self, protocol: Protocol) -> bool {
+        errno(&self.error) == Errno::EADDRINUSE
+            && holder::find(protocol, self.host, self.port).is_none()
+    }
+
     pub(super) fn into_error(self, protocol: Protocol) -> Error {
         let Self { host, port, error } = self;
         let wanted = format!("{host}:{port}/{protocol}");
