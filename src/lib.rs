@@ -10,9 +10,9 @@
 //! | labs of network namespaces to test a mapper in | `portmap-testkit`, a development dependency of its own |
 
 pub use portmap_core::{
-    Binding, BoxError, BoxPortMapper, Endpoint, EndpointError, Error, ErrorKind, HostAddr,
+    Binding, BoxError, BoxPortMapper, Endpoint, EndpointError, Error, ErrorKind, Holder, HostAddr,
     HostPort, Lease, Mapping, MappingError, Port, PortError, PortMapper, PortRange, PortSpec,
-    PortSpecError, Protocol, Publish, ReleaseError,
+    PortSpecError, Process, Protocol, Publish, ReleaseError, holders,
 };
 #[cfg(feature = "proxy")]
 pub use portmap_proxy::ProxyMapper;

@@ -8,7 +8,7 @@ use std::{
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 
-use crate::{Error, ErrorKind, HostAddr, Port, Protocol, holder};
+use crate::{Error, ErrorKind, HostAddr, Port, Protocol, holder::holders};
 
 /// As many connections waiting as `net.core.somaxconn` allows: the kernel lowers the number to that.
 const BACKLOG: i32 = i32::MAX;
@@ -93,7 +93,7 @@ impl Refusal {
         let wanted = format!("{host}:{port}/{protocol}");
         let (kind, message) = match errno(&error) {
             Errno::EADDRINUSE => {
-                let message = match holder::find(protocol, host, port) {
+                let message = match holders(protocol, host, port.into()).first() {
                     Some(holder) => holder.to_string(),
                     None => format!("{wanted} is in use"),
                 };
