@@ -4,15 +4,16 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | the vocabulary, [`PortMapper`], [`Lease`], [`Error`] | `portmap-core`, re-exported here |
+//! | the vocabulary, [`PortMapper`], [`Lease`], [`Error`], [`HybridMapper`] | `portmap-core`, re-exported here |
 //! | [`ProxyMapper`] and what can be replaced in it | `portmap-proxy`, here as [`proxy`]; feature `proxy`, on by default |
 //! | [`RulesMapper`], networks, policies, the rules as data | `portmap-rules`, here as [`rules`]; feature `rules`, on by default |
 //! | labs of network namespaces to test a mapper in | `portmap-testkit`, a development dependency of its own |
 
 pub use portmap_core::{
-    Binding, BoxError, BoxPortMapper, Endpoint, EndpointError, Error, ErrorKind, Holder, HostAddr,
-    HostPort, Lease, Mapping, MappingError, Port, PortError, PortMapper, PortRange, PortSpec,
-    PortSpecError, Process, Protocol, Publish, ReleaseError, holders,
+    Binding, BoxError, BoxPortMapper, Endpoint, EndpointError, Error, ErrorKind, Established,
+    Holder, HostAddr, HostPort, HybridMapper, Lease, Mapping, MappingError, Port, PortError,
+    PortMapper, PortRange, PortSpec, PortSpecError, Process, Protocol, Publish, ReleaseError,
+    holders,
 };
 #[cfg(feature = "proxy")]
 pub use portmap_proxy::ProxyMapper;
@@ -21,7 +22,7 @@ pub use portmap_rules::RulesMapper;
 
 /// For authors of mappers: what a [`PortMapper`] is made with.
 pub mod mapper {
-    pub use portmap_core::{Hold, MapperService, NotReleased, Reservation, Reserved};
+    pub use portmap_core::{Hold, HostSocket, MapperService, NotReleased, Reservation, Reserved};
 }
 
 /// NAT in the kernel: networks, policies, and the rules as data.

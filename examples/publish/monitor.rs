@@ -65,6 +65,8 @@ enum News {
     /// Something to know, on a line.
     Note(String),
     Published(Mode, Vec<Binding>),
+    /// Some of what is published, as it is now.
+    Retargeted(Vec<Binding>),
     Opened(Arc<Served>),
     Ended(Arc<Served>, End),
     Released,
@@ -87,8 +89,13 @@ impl Monitor {
     }
 
     /// Tells what is in force now.
-    pub(crate) fn published(&self, mode: Mode, bindings: &[Binding]) {
-        self.tell(News::Published(mode, bindings.to_vec()));
+    pub(crate) fn published(&self, mode: Mode, bindings: Vec<Binding>) {
+        self.tell(News::Published(mode, bindings));
+    }
+
+    /// Tells where some of it leads now.
+    pub(crate) fn retargeted(&self, bindings: &[Binding]) {
+        self.tell(News::Retargeted(bindings.to_vec()));
     }
 
     /// Tells that nothing is in force any more.

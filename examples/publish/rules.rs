@@ -92,7 +92,7 @@ async fn serve(
     }
     demo.into_iter().for_each(|demo| monitor.note(demo));
     Way(policy).to_string().lines().for_each(|line| monitor.note(line));
-    monitor.published(Mode::Rules, lease.bindings());
+    monitor.published(Mode::Rules, lease.bindings().to_vec());
 
     ends.wait().await;
     // Not the error itself: it holds the lease, and the mapper does not end before that has gone.

@@ -2,6 +2,7 @@
 
 mod helper;
 mod reach;
+mod way;
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -14,6 +15,7 @@ use portmap::{BoxError, Endpoint};
 pub(crate) use self::{
     helper::{HELPER, help},
     reach::Reach,
+    way::Way,
 };
 use crate::docker::ContainerName;
 

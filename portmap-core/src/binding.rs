@@ -82,6 +82,13 @@ impl Binding {
         })
     }
 
+    /// The same host ports, leading to the same ports of another container.
+    #[must_use]
+    pub const fn to(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
     /// The protocol.
     pub const fn protocol(&self) -> Protocol {
         self.protocol

@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use crate::{Error, ErrorKind};
+
 /// The container side of a publish: its IPv4 address, its IPv6 address, or both.
 ///
 /// An endpoint with one address serves clients of both families where the mapper can translate
@@ -49,6 +51,18 @@ impl Endpoint {
         let v4 = self.v4().map(IpAddr::V4);
         let v6 = self.v6().map(IpAddr::V6);
         v4.into_iter().chain(v6)
+    }
+
+    /// Finds an address that no container can have.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for addr in self.addrs() {
+            let broadcast = matches!(addr, IpAddr::V4(v4) if v4.is_broadcast());
+            if addr.is_unspecified() || addr.is_multicast() || broadcast {
+                let message = format!("{addr} cannot be the address of a container");
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
+        }
+        Ok(())
     }
 
     /// The address to use for a client: the one of the client's family, else the other one.

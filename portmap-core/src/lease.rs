@@ -2,7 +2,9 @@
 
 use std::{error, fmt, future::Future, mem, pin::Pin};
 
-use crate::{Binding, Error};
+use tracing::warn;
+
+use crate::{Binding, Endpoint, Error, ErrorKind, WithCauses};
 
 /// The right to a set of [`Binding`]s: they are in force as long as it lives.
 ///
@@ -32,6 +34,29 @@ pub trait Hold: fmt::Debug + Send + Sync + 'static {
 
     /// Leaves what is in force as it is, until the process or the kernel ends it.
     fn disarm(self: Box<Self>);
+
+    /// Leads the host ports to another container, all of them or none: see [`Lease::retarget`], which has checked the
+    /// endpoint. Where this fails, what was in force still is.
+    ///
+    /// A hold that does not say how it is done cannot do it: [`Unsupported`](ErrorKind::Unsupported).
+    fn retarget<'a>(
+        &'a mut self,
+        _to: Endpoint,
+        _established: Established,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>> {
+        let message = "this mapper cannot lead its ports to another container";
+        Box::pin(async move { Err(Error::new(ErrorKind::Unsupported, message)) })
+    }
+}
+
+/// What becomes of the TCP connections that are open while a lease is [retargeted](Lease::retarget).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Established {
+    /// They go on with the old container, until they end.
+    #[default]
+    Keep,
+    /// They are cut: their clients are reset, at once by a proxy, with their next packet by NAT.
+    Cut,
 }
 
 /// A [`Hold`] that could not be released, and why.
@@ -82,6 +107,53 @@ impl Lease {
         Ok(())
     }
 
+    /// Leads the same host ports to another container, without closing them: no client is refused meanwhile.
+    ///
+    /// New connections go to the new endpoint from when this returns, at the latest; `established` says what becomes of
+    /// the old ones. UDP knows no connections: what a client sends next goes to the new endpoint, also in the middle of
+    /// an exchange. The container ports stay the same.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where no container can have the address, or where it lies where the mapper cannot
+    /// publish, and what else a publish to it would say; [`Unsupported`](ErrorKind::Unsupported) where the mapper has no
+    /// way to do it. The old endpoint is in force then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it open which endpoint each port leads to. Calling this again settles it.
+    pub async fn retarget(
+        &mut self,
+        endpoint: impl Into<Endpoint>,
+        established: Established,
+    ) -> Result<(), Error> {
+        let endpoint = endpoint.into();
+        endpoint.check()?;
+        for place in 0..self.holds.len() {
+            let (hold, _) = &mut self.holds[place];
+            if let Err(error) = hold.retarget(endpoint, established).await {
+                self.point_back(place).await;
+                return Err(error);
+            }
+        }
+        for binding in &mut self.bindings {
+            *binding = binding.clone().to(endpoint);
+        }
+        Ok(())
+    }
+
+    /// Undoes a retarget that came as far as the hold at this place.
+    async fn point_back(&mut self, failed: usize) {
+        let mut first = 0;
+        for (hold, own) in &mut self.holds[..failed] {
+            if let Some(binding) = self.bindings.get(first) {
+                let back = hold.retarget(binding.endpoint(), Established::Keep).await;
+                if let Err(error) = back {
+                    warn!(error = %WithCauses(&error), %binding, "does not lead back to its container");
+                }
+            }
+            first += *own;
+        }
+    }
+
     /// Gives up the right and leaves the ports published. Returns what stays in force.
     ///
     /// For how long depends on the mapper: what a process serves ends with the process.
@@ -106,8 +178,8 @@ impl Drop for Lease {
 /// Dropping this drops the lease inside, which tries once more in the background.
 #[derive(Debug)]
 pub struct ReleaseError {
-    error: Error,
-    lease: Lease,
+    pub(crate) error: Error,
+    pub(crate) lease: Lease,
 }
 
 impl ReleaseError {

@@ -2,7 +2,7 @@
 
 use std::{error, fmt, net::IpAddr};
 
-use crate::{HostAddr, PortRange, PortSpec, Protocol};
+use crate::{Binding, HostAddr, PortRange, PortSpec, Protocol};
 
 /// Which host ports a [`Mapping`] wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -86,6 +86,22 @@ impl Mapping {
     /// The container's ports.
     pub const fn container_ports(&self) -> PortRange {
         self.container_ports
+    }
+}
+
+impl From<&Binding> for Mapping {
+    /// What would be asked for to get just this binding.
+    fn from(binding: &Binding) -> Self {
+        let host_addrs = match binding.host_addr() {
+            HostAddr::Any => Vec::new(),
+            HostAddr::Ip(addr) => vec![addr],
+        };
+        Self {
+            protocol: binding.protocol(),
+            host_addrs,
+            host_port: HostPort::Exact(binding.host_ports()),
+            container_ports: binding.container_ports(),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A request to publish.
 
-use crate::{Endpoint, Error, ErrorKind, HostPort, Mapping, PortRange};
+use crate::{Endpoint, Error, ErrorKind, HostPort, Mapping, PortRange, Reserved};
 
 /// A request: one endpoint's mappings, published all or not at all.
 ///
@@ -15,12 +15,14 @@ use crate::{Endpoint, Error, ErrorKind, HostPort, Mapping, PortRange};
 pub struct Publish {
     endpoint: Endpoint,
     mappings: Vec<Mapping>,
+    /// By the place of the mapping that it is for; shorter where the last mappings have none.
+    reserved: Vec<Option<Reserved>>,
 }
 
 impl Publish {
     /// A request that publishes nothing yet.
     pub fn new(endpoint: impl Into<Endpoint>) -> Self {
-        Self { endpoint: endpoint.into(), mappings: Vec::new() }
+        Self { endpoint: endpoint.into(), mappings: Vec::new(), reserved: Vec::new() }
     }
 
     /// The request with one more mapping; a [`PortSpec`](crate::PortSpec) is one.
@@ -28,6 +30,24 @@ impl Publish {
     pub fn with(mut self, mapping: impl Into<Mapping>) -> Self {
         self.mappings.push(mapping.into());
         self
+    }
+
+    /// The request with one more mapping, whose host ports the caller has reserved: a mapper takes them as they are,
+    /// and shares the sockets.
+    ///
+    /// So one mapper can be asked after another for the same ports. For authors of mappers; see
+    /// [`HybridMapper`](crate::HybridMapper).
+    #[must_use]
+    pub fn with_reserved(mut self, reserved: Reserved) -> Self {
+        self.reserved.resize(self.mappings.len(), None);
+        self.mappings.push(Mapping::from(reserved.binding()));
+        self.reserved.push(Some(reserved));
+        self
+    }
+
+    /// The host ports that the caller has reserved for the mapping at a place, if it has.
+    pub fn reserved(&self, place: usize) -> Option<&Reserved> {
+        self.reserved.get(place)?.as_ref()
     }
 
     /// The container that is to be reached.
@@ -47,12 +67,7 @@ impl Publish {
     /// multicast, broadcast), or where two mappings want one host port of one address.
     pub fn check(&self) -> Result<(), Error> {
         let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
-        for addr in self.endpoint.addrs() {
-            let broadcast = self.endpoint.v4().is_some_and(|v4| v4.is_broadcast());
-            if addr.is_unspecified() || addr.is_multicast() || broadcast {
-                return invalid(format!("{addr} cannot be the address of a container"));
-            }
-        }
+        self.endpoint.check()?;
         let mut exact: Vec<_> = self.mappings.iter().filter_map(exact_claims).collect();
         exact.sort_unstable_by_key(|(mapping, ports)| (mapping.protocol(), *ports));
         // Sorted by their first ports, a claim can only overlap those before it that reach as far.

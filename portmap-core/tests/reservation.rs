@@ -9,7 +9,7 @@ use std::{
 
 use portmap_core::{
     Binding, ErrorKind, HostAddr, HostPort, Mapping, Port, PortRange, PortSpec, Protocol, Publish,
-    Reservation,
+    Reservation, Reserved,
 };
 
 fn request(specs: &[String]) -> Publish {
@@ -90,12 +90,49 @@ async fn a_reserved_port_refuses_until_it_is_served() {
 }
 
 #[tokio::test]
+async fn a_door_that_is_closed_again_leaves_the_port_taken() {
+    let reservation = reserve(&["127.0.0.1::80".into()]).await;
+    let reserved = reservation.reserved()[0].clone();
+    let addr: SocketAddr = ([127, 0, 0, 1], first_port(reserved.binding())).into();
+    let (_, sockets) = reserved.serve().unwrap();
+    let waiting = TcpStream::connect_timeout(&addr, Duration::from_secs(5)).unwrap();
+    sockets[0].refuse();
+    drop(sockets);
+    let error = TcpStream::connect_timeout(&addr, Duration::from_millis(200)).unwrap_err();
+    assert_eq!(error.kind(), Io::ConnectionRefused);
+    drop(waiting);
+    let spec = [format!("{addr}:80")];
+    assert_eq!(refusal(&spec).await.kind(), ErrorKind::AddrInUse);
+    // Neither can a program that sets SO_REUSEADDR itself, as this one does.
+    assert_eq!(TcpListener::bind(addr).unwrap_err().kind(), Io::AddrInUse);
+    drop(reservation);
+    reserve(&spec).await;
+}
+
+#[tokio::test]
+async fn what_a_request_brings_reserved_is_not_taken_again() {
+    let first = reserve(&["127.0.0.1::80".into(), "127.0.0.1::81/udp".into()]).await;
+    let with = |request: Publish, reserved: &Reserved| request.with_reserved(reserved.clone());
+    let request = first.reserved().iter().fold(Publish::new([192, 0, 2, 2]), with);
+    let fresh = "127.0.0.1::82".parse::<PortSpec>().unwrap();
+    let second = Reservation::take(&request.with(fresh)).await.unwrap();
+    assert_eq!(second.reserved()[..2], *first.reserved());
+    assert_eq!(second.reserved().len(), 3);
+    let taken = format!("127.0.0.1:{}:80", first_port(first.reserved()[0].binding()));
+    drop(first);
+    assert_eq!(refusal(std::slice::from_ref(&taken)).await.kind(), ErrorKind::AddrInUse);
+    drop(second);
+    reserve(&[taken]).await;
+}
+
+#[tokio::test]
 async fn a_wildcard_is_one_dual_stack_socket_a_port() {
     let reservation = reserve(&["80".into(), "81/udp".into()]).await;
     for reserved in reservation.into_reserved() {
         let (binding, sockets) = reserved.serve().unwrap();
         assert_eq!(binding.host_addr(), HostAddr::Any);
         let [socket] = sockets.as_slice() else { panic!("{} sockets", sockets.len()) };
+        let socket = socket2::SockRef::from(socket);
         let addr = socket.local_addr().unwrap().as_socket().unwrap();
         assert_eq!(addr, ([0_u16; 8], first_port(&binding)).into());
         assert!(!socket.only_v6().unwrap());

@@ -3,12 +3,13 @@
 use std::{
     future::poll_fn,
     io,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use portmap_core::{BoxError, Port, WithCauses};
-use socket2::{SockRef, Socket};
+use portmap_core::{BoxError, Established, HostSocket, Port, WithCauses};
+use socket2::SockRef;
 use tokio::{
     select,
     task::{self, JoinError, JoinSet},
@@ -22,7 +23,7 @@ use crate::{
     listener::Listener,
     pressure::{Backoff, Pressure, is_exhaustion},
     seldom::Seldom,
-    serving::Stop,
+    serving::{Orders, Told},
     settings::Settings,
 };
 
@@ -43,7 +44,7 @@ where
     S::Response: Send + 'static,
 {
     pub(crate) fn new(
-        socket: Socket,
+        socket: HostSocket,
         container_port: Port,
         service: S,
         pressure: Arc<Pressure>,
@@ -56,14 +57,23 @@ where
     }
 
     /// Serves until told to stop; then frees the port and lets open connections end, within the limit.
-    pub(crate) async fn run(self, mut stop: Stop) {
+    pub(crate) async fn run(self, orders: Orders) {
+        let mut told = pin!(orders.next());
         let mut connections = JoinSet::new();
         let mut backoff = Backoff::new();
         let mut failed = Seldom::default();
         loop {
             select! {
                 biased;
-                () = stop.asked() => break,
+                (what, orders) = &mut told => match what {
+                    Told::Stop => break,
+                    Told::Retargeted(established) => {
+                        if established == Established::Cut {
+                            connections.abort_all();
+                        }
+                        told.set(orders.next());
+                    }
+                },
                 Some(ended) = connections.join_next() => log(ended, &mut failed),
                 accepted = self.accept() => match accepted {
                     Ok(Some(served)) => {
@@ -136,6 +146,7 @@ fn log(ended: Result<Result<(), BoxError>, JoinError>, failed: &mut Seldom) {
                 warn!(count, %error, "connections were not forwarded; the last one's error");
             }
         }
+        Err(cut) if cut.is_cancelled() => {}
         Err(panicked) => error!(error = %panicked, "the service of a connection panicked"),
     }
 }

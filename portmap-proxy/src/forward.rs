@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use portmap_core::{BoxError, Endpoint};
+use portmap_core::BoxError;
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream, select, time};
 use tower::{Service, ServiceExt};
@@ -21,6 +21,7 @@ use crate::{
     connection::Abortive,
     pressure::{Backoff, Pressure, is_exhaustion},
     relay::relay,
+    serving::Target,
     settings::Settings,
 };
 
@@ -30,7 +31,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Forward<D> {
     dial: D,
-    endpoint: Endpoint,
+    target: Target,
     settings: Arc<Settings>,
     pressure: Arc<Pressure>,
 }
@@ -52,11 +53,11 @@ pub struct Transferred {
 impl<D> Forward<D> {
     pub(crate) fn new(
         dial: D,
-        endpoint: Endpoint,
+        target: Target,
         settings: Arc<Settings>,
         pressure: Arc<Pressure>,
     ) -> Self {
-        Self { dial, endpoint, settings, pressure }
+        Self { dial, target, settings, pressure }
     }
 }
 
@@ -75,7 +76,8 @@ where
     }
 
     fn call(&mut self, connection: Connection) -> Self::Future {
-        let request = Dial::new(self.endpoint, connection.container_port(), connection.client());
+        let request =
+            Dial::new(self.target.endpoint(), connection.container_port(), connection.client());
         // A clone is not ready though its original is: so the original is called, and the clone stays.
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);

@@ -2,8 +2,8 @@
 
 use std::{io, net::SocketAddr};
 
+use portmap_core::HostSocket;
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::Socket;
 use tokio::net::TcpStream;
 
 use crate::watched::{Readable, Watched};
@@ -13,20 +13,31 @@ use crate::watched::{Readable, Watched};
 /// tokio's own listener can only accept. Here a waiting client can be learned of first, so that a client is taken
 /// from the kernel's backlog only once there is somebody to serve it, and nothing is set aside for a listener
 /// where nobody calls.
+///
+/// Dropping it closes the door, also where somebody else keeps the port.
 #[derive(Debug)]
-pub(crate) struct Listener(Watched);
+pub(crate) struct Listener {
+    watched: Watched,
+    socket: HostSocket,
+}
 
 /// A client that waits, most likely.
 #[derive(Debug)]
 pub(crate) struct Pending<'a>(Readable<'a>);
 
 impl Listener {
-    pub(crate) fn new(socket: Socket) -> io::Result<Self> {
-        Watched::new(socket).map(Self)
+    pub(crate) fn new(socket: HostSocket) -> io::Result<Self> {
+        Ok(Self { watched: Watched::new(socket.clone())?, socket })
     }
 
     pub(crate) async fn pending(&self) -> io::Result<Pending<'_>> {
-        self.0.readable().await.map(Pending)
+        self.watched.readable().await.map(Pending)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.socket.refuse();
     }
 }
 

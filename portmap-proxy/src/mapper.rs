@@ -3,9 +3,9 @@
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
 use portmap_core::{
-    BoxError, Error, ErrorKind, Lease, Port, PortMapper, Protocol, Publish, Reservation, Reserved,
+    BoxError, Error, ErrorKind, HostSocket, Lease, Port, PortMapper, Protocol, Publish,
+    Reservation, Reserved,
 };
-use socket2::Socket;
 use tokio::net::TcpStream;
 use tower::{
     Layer, Service,
@@ -180,7 +180,8 @@ where
     U::Future: Send,
 {
     /// Serves host sockets that are bound already, all or none: by a [`Reservation`] whose ports had to wait for
-    /// something, or by another process (see [`Reserved::adopt`]).
+    /// something, or by another process (see [`Reserved::adopt`]). Where somebody else keeps them too, a release closes
+    /// the door and leaves the ports taken.
     ///
     /// # Errors
     /// [`Backend`](portmap_core::ErrorKind::Backend) where a socket cannot be served, and
@@ -190,17 +191,21 @@ where
     /// Outside a tokio runtime.
     pub fn serve(&self, reserved: Vec<Reserved>) -> Result<Lease, Error> {
         let bindings: Vec<_> = reserved.iter().map(|reserved| reserved.binding().clone()).collect();
-        if !self.dials_elsewhere {
-            not_to_itself(&bindings)?;
-        }
+        let mut serving = Serving::new(match self.dials_elsewhere {
+            true => Vec::new(),
+            false => {
+                not_to_itself(&bindings)?;
+                bindings.clone()
+            }
+        });
         let settings = Arc::new(self.settings.clone());
         let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
         for reserved in reserved {
-            let endpoint = reserved.binding().endpoint();
+            let target = serving.target(reserved.binding().endpoint());
             let (settings, pressure) = (Arc::clone(&settings), Arc::clone(&self.pressure));
             if reserved.binding().protocol() == Protocol::Udp {
                 let forward =
-                    ForwardSession::new(self.session_dial.clone(), endpoint, settings, pressure);
+                    ForwardSession::new(self.session_dial.clone(), target, settings, pressure);
                 let service = self.session_layer.layer(forward);
                 each_port(reserved, |socket, port| {
                     let pressure = Arc::clone(&self.pressure);
@@ -208,7 +213,7 @@ where
                     serve.map(|serve| datagrams.push(serve))
                 })?;
             } else {
-                let forward = Forward::new(self.dial.clone(), endpoint, settings, pressure);
+                let forward = Forward::new(self.dial.clone(), target, settings, pressure);
                 let service = self.layer.layer(forward);
                 each_port(reserved, |socket, port| {
                     let pressure = Arc::clone(&self.pressure);
@@ -218,12 +223,11 @@ where
                 })?;
             }
         }
-        let mut serving = Serving::new();
         for listener in listeners {
-            serving.add(tokio::spawn(listener.run(serving.stop())));
+            serving.add(tokio::spawn(listener.run(serving.orders())));
         }
         for port in datagrams {
-            serving.add(tokio::spawn(port.run(serving.stop())));
+            serving.add(tokio::spawn(port.run(serving.orders())));
         }
         Ok(Lease::new(bindings, serving))
     }
@@ -232,7 +236,7 @@ where
 /// Lets clients in, and makes something of each socket and the container port that it leads to.
 fn each_port(
     reserved: Reserved,
-    mut make: impl FnMut(Socket, Port) -> io::Result<()>,
+    mut make: impl FnMut(HostSocket, Port) -> io::Result<()>,
 ) -> Result<(), Error> {
     let (binding, sockets) = reserved.serve()?;
     for (socket, port) in sockets.into_iter().zip(binding.container_ports().iter()) {

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,18 +14,18 @@ use tokio::io::{
 
 /// A descriptor that the runtime watches for being readable, and leaves alone otherwise.
 #[derive(Debug)]
-pub(crate) struct Watched(AsyncFd<OwnedFd>);
+pub(crate) struct Watched(AsyncFd<Arc<OwnedFd>>);
 
 /// A descriptor that is readable, most likely.
-pub(crate) type Readable<'a> = AsyncFdReadyGuard<'a, OwnedFd>;
+pub(crate) type Readable<'a> = AsyncFdReadyGuard<'a, Arc<OwnedFd>>;
 
 impl Watched {
     #[expect(
         unsafe_code,
         reason = "tokio has no safe way to watch a descriptor for being readable alone"
     )]
-    pub(crate) fn new(descriptor: impl Into<OwnedFd>) -> io::Result<Self> {
-        // SAFETY: an `OwnedFd` gives the same descriptor at every call and keeps it open until it is dropped; the
+    pub(crate) fn new(descriptor: impl Into<Arc<OwnedFd>>) -> io::Result<Self> {
+        // SAFETY: an `OwnedFd`, shared or not, gives the same descriptor at every call and keeps it open until it is dropped; the
         // `AsyncFd` owns it and hands out shared references only.
         let watched =
             unsafe { AsyncFd::register_with_interest(descriptor.into(), Interest::READABLE) };
@@ -41,7 +42,7 @@ impl Watched {
 
     /// Works with the descriptor if it is readable. An error of kind `WouldBlock` says that it is not any more.
     pub(crate) fn try_io<R>(&self, work: impl FnOnce(&OwnedFd) -> io::Result<R>) -> io::Result<R> {
-        self.0.try_io(Interest::READABLE, work)
+        self.0.try_io(Interest::READABLE, |descriptor| work(descriptor))
     }
 }
 

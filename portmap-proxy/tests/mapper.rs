@@ -400,7 +400,7 @@ async fn sockets_that_are_bound_already_can_be_served() {
         let host_port = Port::try_from(host.port()).unwrap();
         let binding =
             Binding::new(Protocol::Tcp, host.ip().into(), host_port, endpoint, container_port);
-        let reserved = Reserved::adopt(binding.unwrap(), vec![socket]).unwrap();
+        let reserved = Reserved::adopt(binding.unwrap(), vec![socket.into()]).unwrap();
         let lease = ProxyMapper::new().serve(vec![reserved]).unwrap();
         assert_eq!(addr(&lease), host);
         connect(&lease, &container).await;

@@ -59,8 +59,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        remove(&format!("name={}", self.name));
-        let _ = docker(&["rmi", "--force", &self.name]);
+        remove(&self.label());
     }
 }
 
@@ -77,31 +76,30 @@ pub(crate) fn docker(args: &[&str]) -> Result<String, BoxError> {
 
 /// Removes what belongs to processes that are no more.
 fn sweep() -> Result<(), BoxError> {
-    let form = format!("{{{{.Label \"{LABEL}\"}}}}");
-    for owner in
-        docker(&["ps", "--all", "--filter", &format!("label={LABEL}"), "--format", &form])?.lines()
-    {
-        if !Path::new("/proc").join(owner).exists() {
-            remove(&format!("label={LABEL}={owner}"));
-        }
-    }
-    for image in
-        docker(&["images", "--filter", &format!("label={LABEL}"), "--format", "{{.Repository}}"])?
-            .lines()
-    {
-        let owner = image.split('-').nth(2).unwrap_or_default();
-        if !Path::new("/proc").join(owner).exists() {
-            let _ = docker(&["rmi", "--force", image]);
+    let filter = format!("label={LABEL}");
+    let containers = docker(&["ps", "--all", "--quiet", "--filter", &filter])?;
+    let images = docker(&["images", "--quiet", "--filter", &filter])?;
+    let form = format!("{{{{index .Config.Labels \"{LABEL}\"}}}}");
+    for made in containers.lines().chain(images.lines()) {
+        // What another test has removed meanwhile has no owner.
+        let owner = docker(&["inspect", "--format", &form, made]).unwrap_or_default();
+        if !owner.is_empty() && !Path::new("/proc").join(&owner).exists() {
+            remove(&format!("{LABEL}={owner}"));
         }
     }
     Ok(())
 }
 
-fn remove(filter: &str) {
-    let listed = docker(&["ps", "--all", "--quiet", "--filter", filter]).unwrap_or_default();
-    let containers: Vec<_> = listed.lines().collect();
-    if !containers.is_empty() {
-        let _ = docker(&[&["rm", "--force", "--volumes"], &containers[..]].concat());
+/// Removes containers and images with a label.
+fn remove(label: &str) {
+    let filter = format!("label={label}");
+    for (list, end) in [(["ps", "--all"], "rm"), (["images", "--all"], "rmi")] {
+        let listed = docker(&[&list[..], &["--quiet", "--filter", &filter]].concat());
+        let listed = listed.unwrap_or_default();
+        let made: Vec<_> = listed.lines().collect();
+        if !made.is_empty() {
+            let _ = docker(&[&[end, "--force"], &made[..]].concat());
+        }
     }
 }
 

@@ -20,12 +20,15 @@ use tokio::{
 use self::engine::{Engine, docker};
 
 fn main() -> ExitCode {
-    let mut suite = Suite::from_args();
+    // One at a time: an image is built of the layers of another one that is about to go.
+    let mut suite = Suite::from_args().serial();
     let needs = [Need::Docker, Need::Busybox];
     suite.test("a_container_without_a_network_is_published_by_its_name", &needs, without_network);
     suite.test("a_container_on_a_bridge_is_connected_to_there", &needs, on_a_bridge);
     suite.test("containers_are_named_beside_their_ports", &needs, several);
     suite.test("a_container_that_cannot_be_published_is_named", &needs, errors);
+    suite.test("a_container_is_followed_through_a_restart", &needs, restarted);
+    suite.test("a_container_is_followed_to_another_address", &needs, moved);
     suite.test("the_rules_know_a_containers_network", &needs, rules);
     suite.run()
 }
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
 struct Tool {
     child: Child,
     ports: Vec<SocketAddr>,
+    /// Reads what the child prints.
+    _host: Node,
 }
 
 impl Tool {
@@ -44,7 +49,7 @@ impl Tool {
         let said = child.transcript();
         let ports = said.lines().filter_map(|line| line.strip_prefix("tcp "));
         let ports = ports.filter_map(|row| row.split_whitespace().next()?.parse().ok()).collect();
-        Ok(Self { child, ports })
+        Ok(Self { child, ports, _host: host })
     }
 
     /// What is served at a port: the tool's namespace is ours.
@@ -147,6 +152,46 @@ async fn errors() -> Result<(), BoxError> {
     let missing = "publish: Docker cannot be asked at /no/such.sock: No such file or directory (os error 2): ";
     assert!(ended.stderr.starts_with(missing), "{}", ended.stderr);
     Ok(())
+}
+
+async fn restarted() -> Result<(), BoxError> {
+    let engine = Engine::new()?;
+    let web = engine.serve("web", "none", "127.0.0.1:80")?;
+    let mut tool = Tool::start(&["127.0.0.1::80", "--docker", &web]).await?;
+    for _ in 0..2 {
+        assert_eq!(tool.page_soon(0).await?, "hello\n");
+        docker(&["restart", "--time=0", &web])?;
+        tool.child.read_until("of its own namespace now\n").await?;
+        assert_eq!(tool.page_soon(0).await?, "hello\n");
+    }
+    docker(&["kill", &web])?;
+    let stopped = format!("container {web} does not run; its ports stay published\n");
+    tool.child.read_until(&stopped).await?;
+    docker(&["start", &web])?;
+    assert_eq!(tool.page_soon(0).await?, "hello\n");
+    tool.end().await
+}
+
+/// A container of the same name that is another one, elsewhere: what an upgrade leaves.
+async fn moved() -> Result<(), BoxError> {
+    let engine = Engine::new()?;
+    let web = engine.serve("web", "bridge", "80")?;
+    let mut tool = Tool::start(&["127.0.0.1::80", "--docker", &web]).await?;
+    assert_eq!(tool.page_soon(0).await?, "hello\n");
+    let addr = docker(&["inspect", "--format", "{{.NetworkSettings.IPAddress}}", &web])?;
+    docker(&["rename", &web, &format!("{web}-old")])?;
+    engine.serve("web", "bridge", "80")?;
+    let now = docker(&["inspect", "--format", "{{.NetworkSettings.IPAddress}}", &web])?;
+    assert_ne!(addr, now);
+    tool.child.read_until(&format!("container {web} of Docker, at {now} now\n")).await?;
+    docker(&["rm", "--force", &format!("{web}-old")])?;
+    assert_eq!(tool.page_soon(0).await?, "hello\n");
+    // And from a bridge to no network at all.
+    docker(&["rm", "--force", &web])?;
+    engine.serve("web", "none", "127.0.0.1:80")?;
+    tool.child.read_until("of its own namespace now\n").await?;
+    assert_eq!(tool.page_soon(0).await?, "hello\n");
+    tool.end().await
 }
 
 async fn rules() -> Result<(), BoxError> {

@@ -11,6 +11,7 @@ mod publish;
 mod publish_inside;
 mod publish_rules;
 mod publish_told;
+mod retarget;
 mod rules;
 mod rules_end;
 mod seed;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     rules::tests(&mut suite);
     rules_end::tests(&mut suite);
     nat_paths::tests(&mut suite);
+    retarget::tests(&mut suite);
     dial::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);

@@ -216,7 +216,8 @@ async fn who() -> Result<(), BoxError> {
         let answer = host.exec(&path, ["who", question]).await?;
         let mut lines: Vec<_> = answer.stdout.lines().collect();
         let mut expected: Vec<_> = wanted.lines().collect();
-        (lines.sort_unstable(), expected.sort_unstable());
+        lines.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(
             (answer.status.code(), lines),
             (status, expected),

@@ -243,10 +243,7 @@ async fn unsupported(policy: Policy) -> Result<(), BoxError> {
     let internal = "intern=10.99.0.0/24,internal".parse::<Network>()?;
     let _internal = nat.mapper.attach(internal.clone()).await?;
     let request = Publish::new([10, 99, 0, 2]).with("8080:80".parse::<portmap::PortSpec>()?);
-    assert_eq!(
-        nat.try_publish(request).await.expect_err("internal").kind(),
-        ErrorKind::Unsupported
-    );
+    assert_eq!(nat.try_publish(request).await.expect_err("internal").kind(), ErrorKind::Invalid);
     let twice = nat.mapper.attach(internal).await;
     assert_eq!(twice.expect_err("attached twice").kind(), ErrorKind::Invalid);
     drop(_internal);

@@ -33,10 +33,10 @@ impl InProcess {
                 request = request.with(spec.host_addr().into_iter().fold(mapping, Mapping::on));
                 for socket in sockets {
                     if spec.protocol() == Protocol::Udp {
-                        let socket = UdpSocket::from_std(socket.into())?;
+                        let socket = UdpSocket::from_std(socket.into_fd()?.into())?;
                         webapps.spawn(async move { Webapp::serve_udp(socket, "webapp").await });
                     } else {
-                        let listener = TcpListener::from_std(socket.into())?;
+                        let listener = TcpListener::from_std(socket.into_fd()?.into())?;
                         webapps.spawn(async move { Webapp::serve(listener, "webapp").await });
                     }
                 }

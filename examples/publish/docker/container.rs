@@ -49,13 +49,14 @@ pub(crate) async fn reach(docker: &Docker, name: &ContainerName) -> Result<Reach
     }
     for attachment in inspected.network_settings.networks.iter().flat_map(BTreeMap::values) {
         if let Some((endpoint, network)) = bridge::place(docker, attachment).await? {
-            return Ok(Reach::at(endpoint, network, format!("{name} of Docker")));
+            let reach = Reach::at(endpoint, network, format!("{name} of Docker"));
+            return Ok(reach.since(inspected.state.started_at));
         }
     }
     let reach = Reach::in_process(inspected.state.pid, format!("{name} of Docker"))?;
     // A number can be another process's by now. It was the container's if that still runs, and never stopped meanwhile.
     match inspect(docker, name).await?.state == inspected.state {
-        true => Ok(reach),
+        true => Ok(reach.since(inspected.state.started_at)),
         false => Err(format!("container {name} was stopped meanwhile").into()),
     }
 }

@@ -25,6 +25,9 @@ impl Sink for Json {
             News::Published(mode, bindings) => {
                 Event::Published { mode, bindings: bindings.iter().map(Into::into).collect() }
             }
+            News::Retargeted(bindings) => {
+                Event::Retargeted { bindings: bindings.iter().map(Into::into).collect() }
+            }
             News::Opened(served) => Event::Opened(self.client(&served)),
             News::Ended(served, end) => ended(self.client(&served), end),
             News::Released => Event::Released,

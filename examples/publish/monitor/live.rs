@@ -33,6 +33,13 @@ impl Sink for Live {
                 self.bindings = bindings;
                 self.tick();
             }
+            News::Retargeted(changed) => {
+                for binding in &mut self.bindings {
+                    if let Some(now) = changed.iter().find(|now| now.conflicts(binding)) {
+                        *binding = now.clone();
+                    }
+                }
+            }
             News::Opened(served) => {
                 self.totals.opened += 1;
                 self.flows.add(served);

@@ -24,7 +24,7 @@ impl Sink for Plain {
                     say(line);
                 }
             }
-            News::Opened(_) | News::Released | News::End => {}
+            News::Retargeted(_) | News::Opened(_) | News::Released | News::End => {}
         }
     }
 

@@ -57,6 +57,7 @@ fn how(exchanged: Exchanged) -> How {
     let ending = match ending {
         SessionEnding::Evicted => "ended for another session",
         SessionEnding::Released => "ended by the release",
+        SessionEnding::Retargeted => "ended when the container changed",
         _ => "",
     };
     How::Closed { observed, to_endpoint, to_client, ending }

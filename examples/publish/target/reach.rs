@@ -29,6 +29,8 @@ pub(crate) struct Reach {
     pub(crate) inside: Option<NetnsDial>,
     /// Its network as the rules know it, where that is known.
     pub(crate) network: Option<Network>,
+    /// When it was started, where that is known: of another start, it is to be found anew.
+    pub(crate) since: String,
     /// What a person calls it.
     name: String,
 }
@@ -40,9 +42,7 @@ impl Reach {
     /// Looks for a container. Nothing is changed by it.
     pub(crate) async fn find(target: &Target) -> Result<Self, BoxError> {
         match target {
-            Target::At(endpoint) => {
-                Ok(Self { endpoint: *endpoint, inside: None, network: None, name: String::new() })
-            }
+            Target::At(endpoint) => Ok(Self::at(*endpoint, None, String::new())),
             Target::Process(pid) => Self::in_process(*pid, format!("of process {pid}")),
             Target::Namespace(path) => {
                 let name = format!("at {}", path.display());
@@ -68,7 +68,16 @@ impl Reach {
 
     /// At addresses that this host can connect to.
     pub(crate) fn at(endpoint: Endpoint, network: Option<Network>, name: String) -> Self {
-        Self { endpoint, inside: None, network, name }
+        Self { endpoint, inside: None, network, since: String::new(), name }
+    }
+
+    pub(crate) fn since(self, since: String) -> Self {
+        Self { since, ..self }
+    }
+
+    /// Whether it is this namespace itself: a publish can lead back to itself then.
+    pub(crate) fn is_here(&self) -> bool {
+        self.inside.is_none() && self.endpoint == LOOPBACK.into()
     }
 
     fn within(
@@ -81,7 +90,7 @@ impl Reach {
             true => None,
             false => Some(enter().map_err(|error| explain(&error, name))?),
         };
-        Ok(Self { endpoint: LOOPBACK.into(), inside, network: None, name: name.to_owned() })
+        Ok(Self { inside, ..Self::at(LOOPBACK.into(), None, name.to_owned()) })
     }
 }
 

@@ -1,10 +1,15 @@
 //! Taking host ports: all of a request, or none.
 
 mod candidates;
+mod host_socket;
 mod socket;
 
-use socket2::Socket;
+use std::os::fd::OwnedFd;
+
+use socket2::SockRef;
 use tokio::task;
+
+pub use host_socket::HostSocket;
 
 use crate::{
     Binding, Endpoint, Error, ErrorKind, HostPort, Mapping, Port, PortRange, Publish,
@@ -20,17 +25,19 @@ const SOCKETS_A_TURN: usize = 64;
 /// at once, as before; it never meets a port that accepts and hangs. Where rules in the kernel serve a port its socket
 /// is never served: it keeps others away.
 ///
+/// Clones share the sockets: the ports are taken until the last of them, and of what serves them, is gone.
+///
 /// For authors of mappers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reservation {
     reserved: Vec<Reserved>,
 }
 
-/// One [`Binding`] of a [`Reservation`] and its sockets.
-#[derive(Debug)]
+/// One [`Binding`] of a [`Reservation`] and its sockets. Clones share them.
+#[derive(Clone, Debug)]
 pub struct Reserved {
     binding: Binding,
-    sockets: Vec<Socket>,
+    sockets: Vec<HostSocket>,
 }
 
 impl Reservation {
@@ -40,6 +47,8 @@ impl Reservation {
     /// kernel has no IPv6. Ports that wait in TIME_WAIT are no obstacle. SCTP ports get no socket: no process serves
     /// them, and many kernels could not open one. Exact ports are taken before free ones
     /// are looked for, so that no mapping of a request takes what another one names.
+    ///
+    /// What a request [brings reserved](Publish::with_reserved) is shared with it, and not taken again.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) where [`Publish::check`] says so, and [`AddrInUse`](ErrorKind::AddrInUse)
@@ -58,7 +67,11 @@ impl Reservation {
         });
         let mut taken = Vec::with_capacity(order.len());
         for (place, mapping) in order {
-            taken.push((place, reserve(mapping, request.endpoint()).await?));
+            let reserved = match request.reserved(place) {
+                Some(reserved) => vec![reserved.clone()],
+                None => reserve(mapping, request.endpoint()).await?,
+            };
+            taken.push((place, reserved));
         }
         taken.sort_by_key(|(place, _)| *place);
         let reserved = taken.into_iter().flat_map(|(_, reserved)| reserved).collect();
@@ -89,19 +102,19 @@ impl Reserved {
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) where there is not one socket a host port, and
     /// [`Backend`](ErrorKind::Backend) where one of them is not a socket.
-    pub fn adopt(binding: Binding, sockets: Vec<Socket>) -> Result<Self, Error> {
+    pub fn adopt(binding: Binding, sockets: Vec<OwnedFd>) -> Result<Self, Error> {
         let (wanted, given) = (binding.host_ports().len(), sockets.len());
         if wanted != given {
             let message = format!("{binding} is of {wanted} ports, and has {given} sockets");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         for socket in &sockets {
-            socket.set_nonblocking(true).map_err(|error| {
+            SockRef::from(socket).set_nonblocking(true).map_err(|error| {
                 let message = format!("{binding} cannot be served by what was handed over");
                 Error::new(ErrorKind::Backend, message).with_source(error)
             })?;
         }
-        Ok(Self { binding, sockets })
+        Ok(Self { binding, sockets: sockets.into_iter().map(HostSocket::from).collect() })
     }
 
     /// What will be in force.
@@ -110,17 +123,17 @@ impl Reserved {
     }
 
     /// The sockets, socket *n* for host port *n*, as long as they are not served. SCTP ports have none.
-    pub fn sockets(&self) -> &[Socket] {
+    pub fn sockets(&self) -> &[HostSocket] {
         &self.sockets
     }
 
     /// Lets clients in, and hands over the sockets, socket *n* for host port *n*.
     ///
-    /// They are non-blocking and close on exec; TCP ones listen.
+    /// TCP ones listen then. [`HostSocket::refuse`] is the way back.
     ///
     /// # Errors
     /// [`Backend`](ErrorKind::Backend) where the kernel does not let a socket listen.
-    pub fn serve(self) -> Result<(Binding, Vec<Socket>), Error> {
+    pub fn serve(self) -> Result<(Binding, Vec<HostSocket>), Error> {
         for socket in &self.sockets {
             socket::serve(self.binding.protocol(), socket).map_err(|error| {
                 let message = format!("{} cannot be opened to clients", self.binding);
@@ -130,6 +143,17 @@ impl Reserved {
         Ok((self.binding, self.sockets))
     }
 }
+
+impl PartialEq for Reserved {
+    /// Whether they are of one binding and share their sockets.
+    fn eq(&self, other: &Self) -> bool {
+        self.binding == other.binding
+            && self.sockets.len() == other.sockets.len()
+            && self.sockets.iter().zip(&other.sockets).all(|(one, two)| one.is(two))
+    }
+}
+
+impl Eq for Reserved {}
 
 /// Takes the first candidate that is free on all addresses of the mapping.
 async fn reserve(mapping: &Mapping, endpoint: Endpoint) -> Result<Vec<Reserved>, Error> {

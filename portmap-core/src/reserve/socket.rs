@@ -6,8 +6,9 @@ use std::{
 };
 
 use nix::errno::Errno;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
+use super::HostSocket;
 use crate::{Error, ErrorKind, HostAddr, Port, Protocol, holder::holders};
 
 /// As many connections waiting as `net.core.somaxconn` allows: the kernel lowers the number to that.
@@ -26,7 +27,7 @@ pub(super) fn open(
     protocol: Protocol,
     host: HostAddr,
     port: Port,
-) -> Result<Option<Socket>, Refusal> {
+) -> Result<Option<HostSocket>, Refusal> {
     if protocol == Protocol::Sctp {
         return Ok(None);
     }
@@ -43,7 +44,7 @@ pub(super) fn open(
             }
         }
     };
-    opened.map(Some).map_err(|error| Refusal { host, port, error })
+    opened.map(HostSocket::new).map(Some).map_err(|error| Refusal { host, port, error })
 }
 
 fn bind(protocol: Protocol, addr: SocketAddr, only_v6: bool) -> io::Result<Socket> {
@@ -69,7 +70,8 @@ fn bind(protocol: Protocol, addr: SocketAddr, only_v6: bool) -> io::Result<Socke
 }
 
 /// Lets clients in.
-pub(super) fn serve(protocol: Protocol, socket: &Socket) -> io::Result<()> {
+pub(super) fn serve(protocol: Protocol, socket: &HostSocket) -> io::Result<()> {
+    let socket = SockRef::from(socket);
     if protocol == Protocol::Tcp {
         // Accepted connections inherit it: without it, those in TIME_WAIT would keep the port from being taken again.
         socket.set_reuse_address(true)?;

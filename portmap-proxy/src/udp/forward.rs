@@ -10,12 +10,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use portmap_core::{BoxError, Endpoint};
+use portmap_core::BoxError;
 use tokio::sync::oneshot;
 use tower::Service;
 
 use super::{Session, session::Dialled, socket::tune_session};
-use crate::{Dial, ForwardError, forward::connect, pressure::Pressure, settings::Settings};
+use crate::{
+    Dial, ForwardError, forward::connect, pressure::Pressure, serving::Target, settings::Settings,
+};
 
 /// The innermost service for UDP: dials the container for a [`Session`], whose datagrams its listener then carries.
 ///
@@ -23,7 +25,7 @@ use crate::{Dial, ForwardError, forward::connect, pressure::Pressure, settings::
 #[derive(Clone, Debug)]
 pub struct ForwardSession<D> {
     dial: D,
-    endpoint: Endpoint,
+    target: Target,
     settings: Arc<Settings>,
     pressure: Arc<Pressure>,
 }
@@ -61,16 +63,18 @@ pub enum SessionEnding {
     Evicted,
     /// Its port was released.
     Released,
+    /// Its port leads to another container now.
+    Retargeted,
 }
 
 impl<D> ForwardSession<D> {
     pub(crate) fn new(
         dial: D,
-        endpoint: Endpoint,
+        target: Target,
         settings: Arc<Settings>,
         pressure: Arc<Pressure>,
     ) -> Self {
-        Self { dial, endpoint, settings, pressure }
+        Self { dial, target, settings, pressure }
     }
 }
 
@@ -89,7 +93,7 @@ where
     }
 
     fn call(&mut self, session: Session) -> Self::Future {
-        let request = Dial::new(self.endpoint, session.container_port(), session.client());
+        let request = Dial::new(self.target.endpoint(), session.container_port(), session.client());
         // A clone is not ready though its original is: so the original is called, and the clone stays.
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);

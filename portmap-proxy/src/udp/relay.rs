@@ -7,8 +7,9 @@ use std::{
     time::Instant,
 };
 
-use socket2::Socket;
-use tokio::{io::Interest, net::UdpSocket, task::AbortHandle};
+use portmap_core::HostSocket;
+use socket2::SockRef;
+use tokio::task::AbortHandle;
 
 use super::{
     SessionEnding,
@@ -20,7 +21,7 @@ use super::{
     table::{Flow, Id, Table},
     waiting::Waiting,
 };
-use crate::settings::Settings;
+use crate::{settings::Settings, watched::Watched};
 
 /// How much may wait in all sessions of a listener that are being opened, in bytes: as much as its socket holds.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
@@ -28,7 +29,7 @@ const MOST_WAITING: usize = 4 * 1024 * 1024;
 /// The socket of a published port, and the sessions of its clients.
 #[derive(Debug)]
 pub(super) struct Relay {
-    socket: UdpSocket,
+    socket: Watched,
     bound: SocketAddr,
     sessions: Table<Peer>,
     replies: Replies,
@@ -37,12 +38,12 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(socket: Socket, settings: &Settings) -> io::Result<Self> {
+    pub(super) fn new(socket: HostSocket, settings: &Settings) -> io::Result<Self> {
         tune_listener(&socket)?;
-        let socket = UdpSocket::from_std(socket.into())?;
+        let bound = SockRef::from(&socket).local_addr()?.as_socket();
         Ok(Self {
-            bound: socket.local_addr()?,
-            socket,
+            bound: bound.ok_or(io::ErrorKind::Unsupported)?,
+            socket: Watched::new(socket)?,
             sessions: Table::new(settings.session_limit, settings.session_idle),
             replies: Replies::default(),
             waiting: 0,
@@ -51,7 +52,7 @@ impl Relay {
 
     /// Ready when a client or a container has sent something.
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let clients = self.socket.poll_recv_ready(cx)?;
+        let clients = self.socket.poll_readable(cx)?;
         let containers = self.replies.poll_ready(cx)?;
         match clients.is_ready() || containers.is_ready() {
             true => Poll::Ready(Ok(())),
@@ -62,9 +63,9 @@ impl Relay {
     /// Receives from clients, up to a batch; says how many buffers it filled.
     pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
         let mut received = 0;
-        let tried = self.socket.try_io(Interest::READABLE, || {
+        let tried = self.socket.try_io(|socket| {
             let more;
-            (received, more) = batch.receive(&self.socket)?;
+            (received, more) = batch.receive(socket)?;
             match more {
                 true => Ok(()),
                 // That was all: no system call is needed to learn that there is no more.
@@ -129,9 +130,13 @@ impl Relay {
 
     /// Frees the port and ends all sessions: without the port there is nothing that a reply could leave from.
     pub(super) fn close(mut self) {
-        drop(self.socket);
+        self.end_all(SessionEnding::Released);
+    }
+
+    /// Ends all sessions, and takes new ones.
+    pub(super) fn end_all(&mut self, ending: SessionEnding) {
         while let Some(session) = self.sessions.evict() {
-            session.end(SessionEnding::Released);
+            self.end(Some(session), ending);
         }
     }
 

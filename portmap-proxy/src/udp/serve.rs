@@ -9,8 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portmap_core::{BoxError, Port, WithCauses};
-use socket2::Socket;
+use portmap_core::{BoxError, HostSocket, Port, WithCauses};
 use tokio::{
     select,
     sync::mpsc,
@@ -21,14 +20,18 @@ use tower::Service;
 use tracing::{debug, error, warn};
 
 use super::{
-    Session,
+    Session, SessionEnding,
     batch::{Batch, with_shared},
     relay::Relay,
     session::{News, Opening},
     table::{Flow, Id},
 };
 use crate::{
-    connection::canonical, pressure::Pressure, seldom::Seldom, serving::Stop, settings::Settings,
+    connection::canonical,
+    pressure::Pressure,
+    seldom::Seldom,
+    serving::{Orders, Told},
+    settings::Settings,
 };
 
 /// How many batches are carried before other tasks get a turn: up to 512 datagrams of clients, 3 ms' worth.
@@ -57,7 +60,7 @@ where
     S::Response: Send + 'static,
 {
     pub(crate) fn new(
-        socket: Socket,
+        socket: HostSocket,
         container_port: Port,
         service: S,
         pressure: Arc<Pressure>,
@@ -81,8 +84,8 @@ where
 
     /// Serves until told to stop; then frees the port, which ends all sessions, and waits for the services around
     /// them, within the limit.
-    pub(crate) async fn run(mut self, mut stop: Stop) {
-        let mut stopped = pin!(stop.asked());
+    pub(crate) async fn run(mut self, orders: Orders) {
+        let mut told = pin!(orders.next());
         let mut alarm = pin!(time::sleep(Duration::ZERO));
         // Set for the session that was next to expire at some time: later, if at all, something does.
         let mut alarm_at: Option<Instant> = None;
@@ -96,7 +99,13 @@ where
             }
             select! {
                 biased;
-                () = &mut stopped => break,
+                (what, orders) = &mut told => match what {
+                    Told::Stop => break,
+                    Told::Retargeted(_) => {
+                        self.relay.end_all(SessionEnding::Retargeted);
+                        told.set(orders.next());
+                    }
+                },
                 Some(ended) = self.services.join_next() => self.log(ended),
                 Some(news) = self.inbox.recv() => {
                     if let Err(error) = self.relay.learn(news) {

@@ -2,15 +2,15 @@
 
 use std::net::IpAddr;
 
-use portmap_core::Port;
+use portmap_core::{Port, Protocol};
 
 use super::request::{
     CTA_ID, CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_IP_V6_DST, CTA_IP_V6_SRC, CTA_PROTO_DST_PORT,
-    CTA_PROTO_NUM, CTA_TUPLE_IP, CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY, CTA_ZONE, UDP,
+    CTA_PROTO_NUM, CTA_TUPLE_IP, CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY, CTA_ZONE,
 };
-use crate::backend::netlink::Attrs;
+use crate::backend::netlink::{Attrs, number};
 
-/// A UDP flow.
+/// A flow.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// Where its sender sends to.
@@ -28,11 +28,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// `None` where it isn't a UDP flow.
-    pub(super) fn parse(attrs: Attrs<'_>) -> Option<Self> {
+    /// `None` where it isn't a flow of this protocol.
+    pub(super) fn parse(protocol: Protocol, attrs: Attrs<'_>) -> Option<Self> {
         let (original, reply) = (attrs.nested(CTA_TUPLE_ORIG)?, attrs.nested(CTA_TUPLE_REPLY)?);
         let transport = original.nested(CTA_TUPLE_PROTO)?;
-        if transport.find(CTA_PROTO_NUM)? != [UDP] {
+        if transport.find(CTA_PROTO_NUM)? != [number(protocol)] {
             return None;
         }
         let port = transport.find(CTA_PROTO_DST_PORT)?.try_into().ok()?;

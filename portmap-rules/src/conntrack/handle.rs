@@ -1,6 +1,6 @@
 //! The embedder's side.
 
-use portmap_core::Binding;
+use portmap_core::{Binding, Protocol};
 
 use super::{ConntrackError, session::Session};
 use crate::backend::{Worker, netlink::Socket};
@@ -43,8 +43,25 @@ impl Conntrack {
     /// # Cancel safety
     /// Once polled, it is done whether or not anybody waits for it.
     pub async fn forget(&self, bindings: &[Binding]) -> Result<(), ConntrackError> {
+        self.delete(Protocol::Udp, bindings).await
+    }
+
+    /// Deletes the entries of all connections to the bindings' TCP host ports, and no others, in the same way. The next
+    /// packet of each client meets the rules as they are now, and whoever it comes to resets a connection that it does
+    /// not know.
+    ///
+    /// # Errors
+    /// As [`forget`](Self::forget).
+    ///
+    /// # Cancel safety
+    /// As [`forget`](Self::forget).
+    pub async fn cut(&self, bindings: &[Binding]) -> Result<(), ConntrackError> {
+        self.delete(Protocol::Tcp, bindings).await
+    }
+
+    async fn delete(&self, of: Protocol, bindings: &[Binding]) -> Result<(), ConntrackError> {
         let bindings = bindings.to_vec();
-        let job = move |session: &mut Session| session.forget(&bindings);
+        let job = move |session: &mut Session| session.delete_all(of, &bindings);
         self.worker.run(job).await.unwrap_or(Err(ConntrackError::Closed))
     }
 }

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
-use portmap_core::Port;
+use portmap_core::{Port, Protocol};
 
 use super::entry::Entry;
 use crate::{
     Family,
-    backend::netlink::{Message, Writer},
+    backend::netlink::{Message, Writer, number},
 };
 
 const SUBSYSTEM: u16 = 1;
@@ -34,11 +34,9 @@ const BY_DESTINATION: u32 = 1 << 1;
 const BY_PROTOCOL: u32 = 1 << 3;
 const BY_PORT: u32 = 1 << 5;
 
-pub(super) const UDP: u8 = 17;
-
-/// Deletes every entry that is sent to this address and UDP port. Kernels that know no filter here miss the
-/// source, and refuse.
-pub(super) fn delete_sent_to(addr: IpAddr, port: Port) -> Writer {
+/// Deletes every entry that is sent to this address and port. Kernels that know no filter here miss the source, and
+/// refuse.
+pub(super) fn delete_sent_to(protocol: Protocol, addr: IpAddr, port: Port) -> Writer {
     let mut writer = Writer::default();
     writer.message(head(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, Family::of(addr)), |writer| {
         writer.nest(CTA_TUPLE_ORIG, |writer| {
@@ -46,18 +44,18 @@ pub(super) fn delete_sent_to(addr: IpAddr, port: Port) -> Writer {
                 IpAddr::V4(addr) => writer.attr(CTA_IP_V4_DST, &addr.octets()),
                 IpAddr::V6(addr) => writer.attr(CTA_IP_V6_DST, &addr.octets()),
             });
-            udp(writer, Some(port));
+            transport(writer, protocol, Some(port));
         });
         filter(writer, BY_DESTINATION | BY_PROTOCOL | BY_PORT);
     });
     writer
 }
 
-/// Lists UDP entries, to this port where there is one. Kernels that know no filter here list all entries.
-pub(super) fn list(family: Family, port: Option<Port>) -> Writer {
+/// Lists a protocol's entries, to this port where there is one. Kernels that know no filter here list all entries.
+pub(super) fn list(protocol: Protocol, family: Family, port: Option<Port>) -> Writer {
     let mut writer = Writer::default();
     writer.message(head(IPCTNL_MSG_CT_GET, NLM_F_DUMP, family), |writer| {
-        writer.nest(CTA_TUPLE_ORIG, |writer| udp(writer, port));
+        writer.nest(CTA_TUPLE_ORIG, |writer| transport(writer, protocol, port));
         filter(writer, BY_PROTOCOL | port.map_or(0, |_| BY_PORT));
     });
     writer
@@ -72,9 +70,9 @@ pub(super) fn delete(writer: &mut Writer, entry: &Entry) {
     });
 }
 
-fn udp(writer: &mut Writer, port: Option<Port>) {
+fn transport(writer: &mut Writer, protocol: Protocol, port: Option<Port>) {
     writer.nest(CTA_TUPLE_PROTO, |writer| {
-        writer.attr(CTA_PROTO_NUM, &[UDP]);
+        writer.attr(CTA_PROTO_NUM, &[number(protocol)]);
         let port = port.map(|port| port.number().to_be_bytes());
         port.iter().for_each(|port| writer.attr(CTA_PROTO_DST_PORT, port));
     });

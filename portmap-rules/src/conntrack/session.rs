@@ -3,7 +3,7 @@
 use std::{io, mem, net::IpAddr};
 
 use nix::errno::Errno;
-use portmap_core::{Binding, Port};
+use portmap_core::{Binding, Port, Protocol};
 
 use super::{
     ConntrackError,
@@ -33,28 +33,36 @@ impl Session {
         Self { socket, filters: true }
     }
 
-    pub(super) fn forget(&mut self, bindings: &[Binding]) -> Result<(), ConntrackError> {
-        let bindings = wanted::udp(bindings);
+    pub(super) fn delete_all(
+        &mut self,
+        of: Protocol,
+        bindings: &[Binding],
+    ) -> Result<(), ConntrackError> {
+        let bindings = wanted::of(of, bindings);
         if let Some(few) = wanted::few(&bindings).filter(|_| self.filters)
-            && self.delete_each(&few)?
+            && self.delete_each(of, &few)?
         {
             return Ok(());
         }
         let wanted = Wanted::new(bindings);
         let mut local = Local::default();
         for family in wanted.families() {
-            let mut entries = self.list(family, wanted.only_port())?;
+            let mut entries = self.list(of, family, wanted.only_port())?;
             entries.retain(|entry| wanted.has(entry, &mut local));
-            self.delete(&entries)?;
+            self.delete(of, &entries)?;
         }
         Ok(())
     }
 
     /// Whether the kernel could do it.
-    fn delete_each(&mut self, few: &[(IpAddr, Port)]) -> Result<bool, ConntrackError> {
+    fn delete_each(
+        &mut self,
+        of: Protocol,
+        few: &[(IpAddr, Port)],
+    ) -> Result<bool, ConntrackError> {
         for (addr, port) in few {
-            let request = request::delete_sent_to(*addr, *port);
-            match self.ask(&request, |_| ()) {
+            let request = request::delete_sent_to(of, *addr, *port);
+            match self.ask(of, &request, |_| ()) {
                 Ok(()) => {}
                 Err(error) if lacks_filters(&error) => {
                     tracing::debug!(%error, "this kernel deletes no entries by filter");
@@ -67,21 +75,26 @@ impl Session {
         Ok(true)
     }
 
-    fn list(&self, family: Family, port: Option<Port>) -> Result<Vec<Entry>, ConntrackError> {
+    fn list(
+        &self,
+        of: Protocol,
+        family: Family,
+        port: Option<Port>,
+    ) -> Result<Vec<Entry>, ConntrackError> {
         let mut entries = Vec::new();
-        let request = request::list(family, port);
-        self.ask(&request, |entry| entries.push(entry)).map_err(ConntrackError::List)?;
+        let request = request::list(of, family, port);
+        self.ask(of, &request, |entry| entries.push(entry)).map_err(ConntrackError::List)?;
         Ok(entries)
     }
 
-    fn delete(&self, entries: &[Entry]) -> Result<(), ConntrackError> {
+    fn delete(&self, of: Protocol, entries: &[Entry]) -> Result<(), ConntrackError> {
         let mut requests = Writer::default();
         for (place, entry) in entries.iter().enumerate() {
             request::delete(&mut requests, entry);
             if requests.len() < BATCH && place + 1 < entries.len() {
                 continue;
             }
-            match self.ask(&mem::take(&mut requests), |_| ()) {
+            match self.ask(of, &mem::take(&mut requests), |_| ()) {
                 Err(error) if !is_missing(&error) => return Err(ConntrackError::Delete(error)),
                 // Entries also end by themselves.
                 _ => {}
@@ -91,7 +104,7 @@ impl Session {
     }
 
     /// Sends requests, and reads the whole answer. A missing entry is an error only where there is no other one.
-    fn ask(&self, request: &Writer, mut each: impl FnMut(Entry)) -> io::Result<()> {
+    fn ask(&self, of: Protocol, request: &Writer, mut each: impl FnMut(Entry)) -> io::Result<()> {
         // What was left unread when a request failed half-way would be taken for this one's answer.
         while self.socket.receive()?.is_some() {}
         self.socket.send(request.bytes())?;
@@ -103,7 +116,7 @@ impl Session {
                         worst = ack.error.or(worst);
                     }
                     Reply::Message { attrs, .. } => {
-                        Entry::parse(attrs).into_iter().for_each(&mut each);
+                        Entry::parse(of, attrs).into_iter().for_each(&mut each);
                     }
                     Reply::Ack(_) | Reply::Done => {}
                 }

@@ -68,7 +68,7 @@ pub(super) fn few(bindings: &[&Binding]) -> Option<Vec<(IpAddr, Port)>> {
     Some(few)
 }
 
-/// The bindings whose flows outlive their rules.
-pub(super) fn udp(bindings: &[Binding]) -> Vec<&Binding> {
-    bindings.iter().filter(|binding| binding.protocol() == Protocol::Udp).collect()
+/// The bindings of one protocol.
+pub(super) fn of(protocol: Protocol, bindings: &[Binding]) -> Vec<&Binding> {
+    bindings.iter().filter(|binding| binding.protocol() == protocol).collect()
 }

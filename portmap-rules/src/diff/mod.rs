@@ -1,6 +1,7 @@
 //! From what is in force to what should be.
 
 mod apply;
+mod between;
 mod compare;
 mod transaction;
 

@@ -22,7 +22,7 @@ pub struct Ledger {
     rules: Ruleset,
 }
 
-/// A number for the bindings of one publish. Never given twice by one caller.
+/// A number for the bindings of one publish. Never given to another one by the same caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entry(pub u64);
 
@@ -33,7 +33,7 @@ pub struct Edit {
     pub attach: Vec<Network>,
     /// Bridges whose networks go.
     pub detach: Vec<Interface>,
-    /// Bindings that come.
+    /// Bindings that come. An entry that goes may come again with others.
     pub publish: Vec<(Entry, Vec<Binding>)>,
     /// Entries that go.
     pub release: Vec<Entry>,

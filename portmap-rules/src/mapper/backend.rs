@@ -53,7 +53,11 @@ impl Backend {
                     Some(rules) => rules.clone(),
                     None => ledger.rules().clone().apply(prepared.transaction()),
                 };
-                owned.replace(after).await?;
+                let edit = prepared.edit();
+                match edit.publish.iter().any(|(entry, _)| edit.release.contains(entry)) {
+                    true => owned.pass_over(after).await?,
+                    false => owned.replace(after).await?,
+                }
             }
         }
         Ok(())
@@ -89,6 +93,17 @@ pub(super) struct OwnedIptables {
 }
 
 impl OwnedIptables {
+    /// Replaces the rules by others that lead the same ports elsewhere, so that no packet is lost on the way.
+    async fn pass_over(&mut self, after: Ruleset) -> Result<(), Error> {
+        let before = Arc::clone(&self.in_force);
+        self.replace(before.widened(&after)).await?;
+        let passed = self.replace(after).await;
+        if passed.is_err() {
+            self.replace(Ruleset::clone(&before)).await?;
+        }
+        passed
+    }
+
     async fn replace(&mut self, after: Ruleset) -> Result<(), Error> {
         let after = Arc::new(after);
         if let Some(iptables) = &self.iptables {

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, pin::Pin};
 
-use portmap_core::{Error, ErrorKind, Hold, NotReleased};
+use portmap_core::{Endpoint, Error, ErrorKind, Established, Hold, NotReleased};
 use tokio::sync::{mpsc, oneshot};
 
 use super::order::{Order, Reply};
@@ -48,6 +48,18 @@ impl Hold for Held {
             // A task that has ended has withdrawn its rules.
             let _ = orders.send(Order::Stay);
         }
+    }
+
+    fn retarget<'a>(
+        &'a mut self,
+        to: Endpoint,
+        established: Established,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>> {
+        let (reply, answer) = oneshot::channel();
+        if let Some(orders) = &self.orders {
+            let _ = orders.send(Order::Retarget { entry: self.entry, to, established, reply });
+        }
+        Box::pin(answered(Some(answer)))
     }
 }
 

@@ -8,6 +8,7 @@ mod hold;
 mod lookout;
 mod order;
 mod plan;
+mod retarget;
 mod settings;
 mod settle;
 mod task;

@@ -1,6 +1,6 @@
 //! What the mapper's task is told to do.
 
-use portmap_core::{Binding, Error, Lease, Reservation};
+use portmap_core::{Binding, Endpoint, Error, Established, Lease, Reservation};
 use tokio::sync::oneshot;
 
 use super::NetworkLease;
@@ -16,6 +16,8 @@ pub(super) enum Order {
     Publish { bindings: Vec<Binding>, reservation: Option<Reservation>, reply: Reply<Lease> },
     /// Withdraw what an entry has in force. Without a reply an error can only be logged.
     Release { entry: Entry, reply: Option<Reply<()>> },
+    /// Lead an entry's host ports to another container.
+    Retarget { entry: Entry, to: Endpoint, established: Established, reply: Reply<()> },
     /// Stay, whoever goes: a lease was disarmed.
     Stay,
     /// Make rules for a network.

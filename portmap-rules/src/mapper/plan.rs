@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use portmap_core::{
-    Binding, Error, ErrorKind, HostAddr, Mapping, Protocol, Publish, Reservation, Reserved,
+    Binding, Endpoint, Error, ErrorKind, HostAddr, Mapping, Protocol, Publish, Reservation,
+    Reserved,
 };
+use socket2::SockRef;
 use tracing::debug;
 
 use crate::{Interface, Loopback, Network, Policy};
@@ -13,6 +15,8 @@ use crate::{Interface, Loopback, Network, Policy};
 pub(super) enum Plan {
     /// Host ports lead to the container, which is behind this bridge.
     Nat(Publish, Interface),
+    /// The same for host ports that somebody else has reserved: what no rule catches is for him.
+    Shared(Publish),
     /// The container is reached by its own address: its ports are opened, and no host port is taken.
     Routed(Publish),
 }
@@ -23,25 +27,12 @@ impl Plan {
         networks: &[Network],
         policy: &Policy,
     ) -> Result<Self, Error> {
-        let mut nat = None;
-        for addr in request.endpoint().addrs() {
-            let contains =
-                |network: &&Network| network.subnets().any(|subnet| subnet.net().contains(&addr));
-            let network = networks.iter().find(contains).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Invalid,
-                    format!("{addr} lies in no network that is attached"),
-                )
-            })?;
-            if network.is_internal() {
-                let message = format!("{} is internal: it has no way in", network.bridge());
-                return Err(Error::new(ErrorKind::Unsupported, message));
-            }
-            nat = nat.or(network.has_nat().then(|| network.bridge()));
-        }
-        let Some(bridge) = nat else {
+        let Some(bridge) = nat_bridge(request.endpoint(), networks)? else {
             return Ok(Self::Routed(request.clone()));
         };
+        if (0..request.mappings().len()).any(|place| request.reserved(place).is_some()) {
+            return Ok(Self::Shared(request.clone()));
+        }
         let mappings = request.mappings().iter().cloned();
         let narrowed = mappings.map(|mapping| narrow(mapping, request, policy));
         Ok(Self::Nat(narrowed.fold(Publish::new(request.endpoint()), Publish::with), bridge))
@@ -56,6 +47,10 @@ impl Plan {
                 let bindings = reservation.bindings().cloned().collect();
                 Ok((bindings, Some(reservation)))
             }
+            Self::Shared(request) => {
+                let reservation = Reservation::take(&request).await?;
+                Ok((reservation.bindings().cloned().collect(), Some(reservation)))
+            }
             Self::Routed(request) => {
                 let bindings = request.mappings().iter().filter_map(|mapping| {
                     let ports = mapping.container_ports();
@@ -66,6 +61,29 @@ impl Plan {
             }
         }
     }
+}
+
+/// The bridge behind which a container is that NAT leads to; `None` where it is reached by its own address.
+pub(super) fn nat_bridge(
+    endpoint: Endpoint,
+    networks: &[Network],
+) -> Result<Option<Interface>, Error> {
+    let invalid = |message: String| Error::new(ErrorKind::Invalid, message);
+    let mut nat = None;
+    for addr in endpoint.addrs() {
+        let contains =
+            |network: &&Network| network.subnets().any(|subnet| subnet.net().contains(&addr));
+        let network = networks
+            .iter()
+            .find(contains)
+            .ok_or_else(|| invalid(format!("{addr} lies in no network that is attached")))?;
+        if network.is_internal() {
+            let bridge = network.bridge();
+            return Err(invalid(format!("{bridge} is internal: it has no way in")));
+        }
+        nat = nat.or(network.has_nat().then(|| network.bridge()));
+    }
+    Ok(nat)
 }
 
 /// NAT alone does not translate between the families: a mapping for every address is for those of the endpoint's family.
@@ -83,10 +101,22 @@ fn narrow(mapping: Mapping, request: &Publish, policy: &Policy) -> Mapping {
 /// take its datagrams and say nothing. One that is bound to a device takes only what comes in by that; of what comes in
 /// by the container's own bridge for this port, rules catch all.
 fn silence(reservation: &Reservation, bridge: Interface) {
-    let udp = |reserved: &&Reserved| reserved.binding().protocol() == Protocol::Udp;
-    for socket in reservation.reserved().iter().filter(udp).flat_map(Reserved::sockets) {
+    for socket in udp_sockets(reservation) {
         if let Err(error) = socket.bind_device(Some(bridge.name().as_bytes())) {
             debug!(%error, "clients that no rule catches are not refused");
         }
     }
+}
+
+/// The same, for ports that lead to a container behind another bridge now. Those that somebody else serves were not
+/// silenced, and are not now.
+pub(super) fn silence_again(reservation: &Reservation, bridge: Interface) {
+    if udp_sockets(reservation).any(|socket| socket.device().is_ok_and(|device| device.is_some())) {
+        silence(reservation, bridge);
+    }
+}
+
+fn udp_sockets(reservation: &Reservation) -> impl Iterator<Item = SockRef<'_>> {
+    let udp = |reserved: &&Reserved| reserved.binding().protocol() == Protocol::Udp;
+    reservation.reserved().iter().filter(udp).flat_map(Reserved::sockets).map(SockRef::from)
 }

@@ -130,6 +130,9 @@ impl Task {
         match order {
             Order::Attach { network, reply } => self.attach(network, reply).await,
             Order::Detach { bridge, reply } => self.detach(bridge, reply).await,
+            Order::Retarget { entry, to, established, reply } => {
+                let _ = reply.send(self.retarget(entry, to, established).await);
+            }
             Order::Reconcile { reply } => {
                 // Nobody may be waiting any more; it is done all the same.
                 let _ = reply.send(self.reconcile().await);

@@ -14,6 +14,8 @@ pub(super) enum Event {
     Note { text: String },
     /// What is in force now.
     Published { mode: Mode, bindings: Vec<Published> },
+    /// Where some of it leads now.
+    Retargeted { bindings: Vec<Published> },
     /// A client has come; its container is not reached yet.
     Opened(Client),
     /// It was served, and is over.

@@ -100,8 +100,8 @@ async fn publish(
     let host_addr = mapping.host().next().unwrap_or(HostAddr::Any);
     let container_ports = mapping.container_ports();
     let binding = Binding::new(protocol, host_addr, ports.first(), endpoint, container_ports);
-    let reserved = Reserved::adopt(binding.ok_or(StartError::NoPort("host-port"))?, vec![socket])?;
-    Ok(mapper.serve(vec![reserved])?)
+    let binding = binding.ok_or(StartError::NoPort("host-port"))?;
+    Ok(mapper.serve(vec![Reserved::adopt(binding, vec![socket.into()])?])?)
 }
 
 /// As the Go runtime does: two descriptors a connection are soon more than the usual soft limit of 1,024.

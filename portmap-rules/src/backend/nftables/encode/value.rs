@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use portmap_core::{Port, Protocol};
+use portmap_core::Port;
 
-use crate::{Interface, L4, Value};
+use crate::{Interface, L4, Value, backend::netlink::number};
 
 /// The longest value: an interface's name, an IPv6 address.
 pub(super) const MAX: usize = 16;
@@ -72,7 +72,7 @@ pub(super) fn bounds(value: Value) -> (Bytes, Bytes) {
     match value {
         Value::Interface(interface) => both(interface.into()),
         Value::Net(net) => (net.network().into(), net.broadcast().into()),
-        Value::Protocol(protocol) => both(Bytes::new(&[transport(protocol)])),
+        Value::Protocol(protocol) => both(Bytes::new(&[number(protocol)])),
         Value::Ports(ports) => (port(ports.first()), port(ports.last())),
     }
 }
@@ -84,19 +84,9 @@ pub(super) fn port(port: Port) -> Bytes {
 /// The number of a protocol: `IPPROTO_*`.
 pub(super) const fn protocol(protocol: L4) -> u8 {
     match protocol {
-        L4::Transport(protocol) => transport(protocol),
+        L4::Transport(protocol) => number(protocol),
         L4::Icmp => 1,
         L4::Icmpv6 => 58,
-    }
-}
-
-const fn transport(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-        Protocol::Sctp => 132,
-        // The enum may grow; then this must, before it is of use.
-        _ => 255,
     }
 }
 

@@ -1,0 +1,40 @@
+//! Leading host ports to another container.
+
+use portmap_core::{Binding, Endpoint, Error, ErrorKind, Established, WithCauses};
+use tracing::{debug, warn};
+
+use super::{
+    plan::{nat_bridge, silence_again},
+    task::Task,
+};
+use crate::{Edit, Entry};
+
+impl Task {
+    /// Leads an entry's host ports elsewhere, in one transaction.
+    pub(super) async fn retarget(
+        &mut self,
+        entry: Entry,
+        to: Endpoint,
+        established: Established,
+    ) -> Result<(), Error> {
+        let before = self.ledger.entry(entry).unwrap_or_default().to_vec();
+        let bridge = nat_bridge(to, self.ledger.networks())?;
+        if bridge.is_some() != self.reservations.contains_key(&entry) {
+            let message = "a network with NAT and a routed one cannot stand in for one another";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let after: Vec<Binding> = before.iter().cloned().map(|binding| binding.to(to)).collect();
+        let publish = vec![(entry, after)];
+        self.change(Edit { release: vec![entry], publish, ..Edit::default() }).await?;
+        debug!(?entry, ?to, "retargeted");
+        if let (Some(bridge), Some(reservation)) = (bridge, self.reservations.get(&entry)) {
+            silence_again(reservation, bridge);
+        }
+        if established == Established::Cut
+            && let Err(error) = self.kernel.conntrack.cut(&before).await
+        {
+            warn!(error = %WithCauses(&error), "connections to the old container go on");
+        }
+        Ok(())
+    }
+}
