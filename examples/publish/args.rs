@@ -1,6 +1,7 @@
 //! The command line.
 
 mod command;
+mod generate;
 mod help;
 mod rules;
 mod target;
@@ -14,7 +15,8 @@ use tracing_subscriber::EnvFilter;
 
 use self::target::TargetArgs;
 pub(crate) use self::{
-    command::{Command, completions, man},
+    command::Command,
+    generate::{completions, man},
     rules::RulesArgs,
 };
 use crate::{BoxError, monitor::Style, output, want::Want};

@@ -1,10 +1,10 @@
 //! What there is to do besides publishing.
 
-use clap::{CommandFactory, Subcommand};
+use clap::Subcommand;
 use clap_complete::Shell;
-use portmap::{BoxError, PortSpec};
+use portmap::PortSpec;
 
-use super::{Args, help, read};
+use super::{help, read};
 use crate::who::Question;
 
 #[derive(Debug, Subcommand)]
@@ -32,18 +32,4 @@ pub(crate) enum Command {
     /// Print the manual page
     #[command(after_help = help::MAN)]
     Man,
-}
-
-/// Prints what completes the options.
-pub(crate) fn completions(shell: Shell) -> Vec<u8> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "publish", &mut script);
-    script
-}
-
-/// Prints the manual page.
-pub(crate) fn man() -> Result<Vec<u8>, BoxError> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Args::command()).render(&mut page)?;
-    Ok(page)
 }
