@@ -9,7 +9,7 @@ mod target;
 use std::{io::IsTerminal, str::FromStr, time::Duration};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
-use portmap::rules::Network;
+use portmap::{proxy::SourceAddress, rules::Network};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -34,6 +34,10 @@ pub(crate) struct Args {
     /// How to publish
     #[arg(long, value_enum, default_value = "proxy")]
     pub(crate) mode: Mode,
+
+    /// Who the container is told is calling, with --mode proxy: gateway unless told otherwise
+    #[arg(long, value_enum, value_name = "WHO")]
+    source: Option<Source>,
 
     /// Print what would be in force and change nothing; needs no privilege
     #[arg(long)]
@@ -74,6 +78,18 @@ pub(crate) enum Mode {
     Rules,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    /// This host, whoever calls
+    Gateway,
+    /// The client, by a line of text in front of each connection
+    ProxyV1,
+    /// The client, in binary in front of each connection and each datagram
+    ProxyV2,
+    /// The client, whose address this host speaks from: needs CAP_NET_ADMIN, and --network for containers with @ADDR or --to
+    Transparent,
+}
+
 impl Args {
     /// Reads the command line; where that makes no sense, says why and ends the process.
     pub(crate) fn read() -> Self {
@@ -88,7 +104,15 @@ impl Args {
 
     /// Finds options that cannot be meant together.
     fn check(&self) -> Result<(), String> {
-        match (self.mode, self.rules.first_given(), self.drain) {
+        let given = self.rules.first_given();
+        let needs_networks =
+            self.mode == Mode::Proxy && self.source() == SourceAddress::Transparent;
+        match (self.mode, given, self.drain) {
+            _ if self.mode == Mode::Rules && self.source.is_some() => {
+                let why = "by NAT a container sees its clients' own addresses";
+                return Err(format!("--source is for --mode proxy: {why}"));
+            }
+            (_, Some("--network"), _) if needs_networks => {}
             (Mode::Proxy, Some(option), _) => return Err(format!("{option} is for --mode rules")),
             (Mode::Rules, _, Some(_)) => {
                 let why = "connections that NAT serves do not pass through this tool";
@@ -108,6 +132,20 @@ impl Args {
             }
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn source(&self) -> SourceAddress {
+        match self.source {
+            None | Some(Source::Gateway) => SourceAddress::Gateway,
+            Some(Source::ProxyV1) => SourceAddress::ProxyProtocolV1,
+            Some(Source::ProxyV2) => SourceAddress::ProxyProtocolV2,
+            Some(Source::Transparent) => SourceAddress::Transparent,
+        }
+    }
+
+    /// Whether the webapp has to read a header.
+    pub(crate) fn is_headed(&self) -> bool {
+        matches!(self.source, Some(Source::ProxyV1 | Source::ProxyV2))
     }
 
     pub(crate) fn networks(&self) -> &[Network] {

@@ -8,7 +8,7 @@ use std::{
     fmt::{self, Display, Formatter},
 };
 
-use portmap::{BoxError, Port, PortSpec, Publish};
+use portmap::{BoxError, Port, PortSpec, Publish, rules::Network};
 use portmap_testkit::LabError;
 
 pub(crate) use self::contained::Contained;
@@ -25,12 +25,12 @@ pub(crate) enum Demo {
 }
 
 impl Demo {
-    /// Starts one, in a network namespace where that can be made.
-    pub(crate) async fn start(specs: &[PortSpec]) -> Result<Self, BoxError> {
-        match Contained::start(specs).await {
+    /// Starts one, in a network namespace where that can be made; one that reads headers of the PROXY protocol, if asked.
+    pub(crate) async fn start(specs: &[PortSpec], headed: bool) -> Result<Self, BoxError> {
+        match Contained::start(specs, headed).await {
             Ok(contained) => Ok(Self::Contained(contained)),
             Err(error) if error.downcast_ref::<LabError>().is_some_and(is_denied) => {
-                Ok(Self::InProcess(InProcess::start(specs).await?))
+                Ok(Self::InProcess(InProcess::start(specs, headed).await?))
             }
             Err(error) => Err(error),
         }
@@ -41,6 +41,14 @@ impl Demo {
         match self {
             Self::Contained(contained) => contained.request(specs),
             Self::InProcess(in_process) => in_process.request(),
+        }
+    }
+
+    /// Its network, where it has one of its own.
+    pub(crate) fn network(&self) -> Result<Option<Network>, BoxError> {
+        match self {
+            Self::Contained(contained) => contained.network().map(Some),
+            Self::InProcess(_) => Ok(None),
         }
     }
 

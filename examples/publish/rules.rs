@@ -38,7 +38,7 @@ pub(crate) async fn run(
     let demo = match plan.for_webapp() {
         [] => None,
         specs => {
-            let demo = Contained::start(specs).await;
+            let demo = Contained::start(specs, false).await;
             Some(demo.map_err(|error| needs::explain(error, &policy))?)
         }
     };

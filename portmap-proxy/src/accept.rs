@@ -1,4 +1,4 @@
-//! The accept loop of one listener.
+//! The accept loop of one binding.
 
 use std::{
     future::poll_fn,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portmap_core::{BoxError, Established, HostSocket, Port, WithCauses};
+use portmap_core::{BoxError, Established, HostSocket, PortRange, WithCauses};
 use socket2::SockRef;
 use tokio::{
     select,
@@ -25,35 +25,40 @@ use crate::{
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
+    watch::{Attended, Counters, attend},
 };
 
-/// One listening port and the service for its connections.
+/// The listening ports of a binding and the service for their connections.
 pub(crate) struct Accept<S> {
     listener: Listener,
-    container_port: Port,
+    container_ports: PortRange,
     service: S,
     pressure: Arc<Pressure>,
     drain_limit: Duration,
+    counters: Arc<Counters>,
 }
 
 impl<S> Accept<S>
 where
-    S: Service<Connection> + Clone,
+    S: Service<Connection> + Clone + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
     S::Response: Send + 'static,
 {
     pub(crate) fn new(
-        socket: HostSocket,
-        container_port: Port,
+        sockets: Vec<HostSocket>,
+        container_ports: PortRange,
         service: S,
         pressure: Arc<Pressure>,
         settings: &Settings,
+        counters: Arc<Counters>,
     ) -> io::Result<Self> {
-        settings.tune(SockRef::from(&socket))?;
-        let listener = Listener::new(socket)?;
+        for socket in &sockets {
+            settings.tune(SockRef::from(socket))?;
+        }
+        let listener = Listener::new(sockets)?;
         let drain_limit = settings.drain_limit;
-        Ok(Self { listener, container_port, service, pressure, drain_limit })
+        Ok(Self { listener, container_ports, service, pressure, drain_limit, counters })
     }
 
     /// Serves until told to stop; then frees the port and lets open connections end, within the limit.
@@ -62,6 +67,7 @@ where
         let mut connections = JoinSet::new();
         let mut backoff = Backoff::new();
         let mut failed = Seldom::default();
+        let mut held_up = HeldUp::default();
         loop {
             select! {
                 biased;
@@ -74,16 +80,18 @@ where
                         told.set(orders.next());
                     }
                 },
-                Some(ended) = connections.join_next() => log(ended, &mut failed),
-                accepted = self.accept() => match accepted {
-                    Ok(Some(served)) => {
-                        connections.spawn(async { served.await.map(drop).map_err(Into::into) });
+                Some(ended) = connections.join_next() => log(ended, &mut failed, &self.counters),
+                accepted = self.accept(&mut held_up) => match accepted {
+                    Ok(Some((served, attended))) => {
+                        held_up = HeldUp::default();
+                        connections.spawn(attend(served, attended));
                         backoff = Backoff::new();
                         // Accepting counts for nothing in tokio's budget: a full backlog would hold up the thread.
                         task::consume_budget().await;
                     }
-                    Ok(None) => {}
+                    Ok(None) => held_up = HeldUp::default(),
                     Err(Refused::Service(error)) => {
+                        held_up.count(&self.counters);
                         if backoff.is_fresh() {
                             let error = WithCauses(error.as_ref());
                             warn!(%error, "the service of a port fails before it is asked");
@@ -93,6 +101,7 @@ where
                     Err(Refused::Accept(error)) => {
                         // A client that gave up while it waited, or a network error on its behalf: no reason to wait.
                         if is_exhaustion(&error) {
+                            held_up.count(&self.counters);
                             if backoff.is_fresh() {
                                 warn!(%error, "no client can be accepted for the moment");
                             }
@@ -102,10 +111,11 @@ where
                 },
             }
         }
-        drop(self.listener);
-        let drained = time::timeout(self.drain_limit, async {
+        let Self { listener, drain_limit, counters, .. } = self;
+        listener.close().await;
+        let drained = time::timeout(drain_limit, async {
             while let Some(ended) = connections.join_next().await {
-                log(ended, &mut failed);
+                log(ended, &mut failed, &counters);
             }
         });
         if drained.await.is_err() {
@@ -115,17 +125,43 @@ where
     }
 
     /// Waits for a client, then for the service, and only then accepts.
-    async fn accept(&self) -> Result<Option<S::Future>, Refused> {
+    async fn accept(&self, held_up: &mut HeldUp) -> Result<Option<(S::Future, Attended)>, Refused> {
         let pending = self.listener.pending().await.map_err(Refused::Accept)?;
-        self.pressure.relieved().await;
+        if !self.pressure.is_relieved() {
+            held_up.count(&self.counters);
+            self.pressure.relieved().await;
+        }
         let mut service = self.service.clone();
-        let ready = poll_fn(|cx| service.poll_ready(cx)).await;
+        let ready = poll_fn(|cx| {
+            let ready = service.poll_ready(cx);
+            if ready.is_pending() {
+                held_up.count(&self.counters);
+            }
+            ready
+        });
+        let ready = ready.await;
         ready.map_err(|error| Refused::Service(error.into()))?;
         let spare = self.pressure.spare().map_err(Refused::Accept)?;
         let accepted = pending.accept().map_err(Refused::Accept)?;
-        Ok(accepted.map(|(stream, client)| {
-            service.call(Connection::new(stream, client, self.container_port, spare))
+        Ok(accepted.and_then(|(stream, client, place)| {
+            let container_port = self.container_ports.nth(place)?;
+            let counters = Arc::clone(&self.counters);
+            let connection = Connection::new(stream, client, container_port, spare, counters);
+            let attended = Attended::new(connection.meter());
+            Some((attended.in_span(|| service.call(connection)), attended))
         }))
+    }
+}
+
+/// Whether clients wait in the backlog: counted once, however often the loop comes round.
+#[derive(Default)]
+struct HeldUp(bool);
+
+impl HeldUp {
+    fn count(&mut self, counters: &Counters) {
+        if !std::mem::replace(&mut self.0, true) {
+            counters.waiting();
+        }
     }
 }
 
@@ -135,7 +171,7 @@ enum Refused {
 }
 
 /// One line a second stands for all connections that failed: a container that is down has many clients.
-fn log(ended: Result<Result<(), BoxError>, JoinError>, failed: &mut Seldom) {
+fn log(ended: Result<Result<(), BoxError>, JoinError>, failed: &mut Seldom, counters: &Counters) {
     match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -147,6 +183,9 @@ fn log(ended: Result<Result<(), BoxError>, JoinError>, failed: &mut Seldom) {
             }
         }
         Err(cut) if cut.is_cancelled() => {}
-        Err(panicked) => error!(error = %panicked, "the service of a connection panicked"),
+        Err(panicked) => {
+            counters.panicked();
+            error!(error = %panicked, "the service of a connection panicked");
+        }
     }
 }

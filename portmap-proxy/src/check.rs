@@ -1,11 +1,10 @@
 //! What the proxy refuses to publish.
 
-use std::{
-    collections::HashSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
-};
+use std::{collections::HashSet, net::IpAddr};
 
 use portmap_core::{Binding, Error, ErrorKind, Protocol, Publish};
+
+use crate::source::own_address_toward;
 
 pub(crate) fn only_tcp_and_udp(request: &Publish) -> Result<(), Error> {
     let protocols = request.mappings().iter().map(|mapping| mapping.protocol());
@@ -49,14 +48,5 @@ pub(crate) fn not_to_itself(bindings: &[Binding]) -> Result<(), Error> {
 ///
 /// Being able to bind it says less: where `net.ipv4.ip_nonlocal_bind` is on, any address can be bound. No packet is sent.
 fn is_own(ip: IpAddr) -> bool {
-    let any: IpAddr = match ip {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let source = || {
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    };
-    ip.is_loopback() || source().is_ok_and(|source| source.ip() == ip)
+    ip.is_loopback() || own_address_toward(ip).is_ok_and(|source| source == ip)
 }

@@ -1,9 +1,11 @@
 //! An accepted connection.
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd};
+use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use portmap_core::Port;
 use tokio::net::TcpStream;
+
+use crate::watch::{Counters, Meter, Progress, spans};
 
 /// A client's connection to a published port: what the layers around [`Forward`](crate::Forward) get.
 ///
@@ -16,6 +18,7 @@ pub struct Connection {
     container_port: Port,
     /// Held in place of the descriptor that dialling takes.
     spare: OwnedFd,
+    meter: Arc<Meter>,
 }
 
 impl Connection {
@@ -24,8 +27,12 @@ impl Connection {
         client: SocketAddr,
         container_port: Port,
         spare: OwnedFd,
+        counters: Arc<Counters>,
     ) -> Self {
-        Self { stream: Abortive::new(stream), client: canonical(client), container_port, spare }
+        let client = canonical(client);
+        let span = spans::connection(client, || stream.local_addr().map(canonical).ok());
+        let meter = Meter::new(counters, span);
+        Self { stream: Abortive::new(stream), client, container_port, spare, meter }
     }
 
     /// The client's address, never v4-mapped.
@@ -56,8 +63,17 @@ impl Connection {
         self.stream.close();
     }
 
-    pub(crate) fn into_parts(self) -> (Abortive, OwnedFd) {
-        (self.stream, self.spare)
+    /// What it has carried, to be read while it runs.
+    pub fn progress(&self) -> Progress {
+        self.meter.progress()
+    }
+
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    pub(crate) fn into_parts(self) -> (Abortive, OwnedFd, Arc<Meter>) {
+        (self.stream, self.spare, self.meter)
     }
 }
 

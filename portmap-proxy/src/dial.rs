@@ -12,17 +12,24 @@ use portmap_core::{Endpoint, Port};
 use tokio::net::TcpStream;
 use tower::Service;
 
+use crate::source::connect_from;
+
 /// What a dial service is asked for: a connection to a container, on behalf of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dial {
     endpoint: Endpoint,
     port: Port,
     client: SocketAddr,
+    shows_client: bool,
 }
 
 impl Dial {
     pub(crate) fn new(endpoint: Endpoint, port: Port, client: SocketAddr) -> Self {
-        Self { endpoint, port, client }
+        Self { endpoint, port, client, shows_client: false }
+    }
+
+    pub(crate) fn showing_client(self) -> Self {
+        Self { shows_client: true, ..self }
     }
 
     /// The container.
@@ -40,6 +47,14 @@ impl Dial {
         self.client
     }
 
+    /// The address to connect from, which need not be this host's (`IP_TRANSPARENT`); `None`, mostly, leaves it to the kernel.
+    ///
+    /// It is the client's, and comes with [`SourceAddress::Transparent`](crate::SourceAddress::Transparent). A dial
+    /// service of one's own that does not bind its sockets to it lets the container see the gateway.
+    pub fn source(&self) -> Option<SocketAddr> {
+        self.shows_client.then_some(self.client)
+    }
+
     /// Where to connect: the endpoint's address of the client's family, else its other one.
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.endpoint.toward(self.client.ip()), self.port.number())
@@ -48,7 +63,8 @@ impl Dial {
 
 /// The default dial service: connects from this network namespace, once, to [`Dial::addr`].
 ///
-/// The kernel picks the source address: on the host that is the bridge's, the container's gateway.
+/// The kernel picks the source address, unless [`Dial::source`] names one: on the host that is the bridge's, the
+/// container's gateway.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpDial;
 
@@ -62,6 +78,11 @@ impl Service<Dial> for TcpDial {
     }
 
     fn call(&mut self, dial: Dial) -> Self::Future {
-        Box::pin(TcpStream::connect(dial.addr()))
+        Box::pin(async move {
+            match dial.source() {
+                None => TcpStream::connect(dial.addr()).await,
+                Some(source) => connect_from(source, dial.addr()).await,
+            }
+        })
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{
     error, fmt,
-    future::Future,
+    future::{Future, poll_fn},
     mem,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -17,12 +17,14 @@ use tokio::{io::Interest, net::TcpStream, select, time};
 use tower::{Service, ServiceExt};
 
 use crate::{
-    Connection, Dial, Ending,
+    Connection, Dial, Ending, Side,
     connection::Abortive,
     pressure::{Backoff, Pressure, is_exhaustion},
     relay::relay,
     serving::Target,
     settings::Settings,
+    silence::{self, Silence},
+    watch::Meter,
 };
 
 /// The innermost service of a proxy mapper: dials the container for a [`Connection`] and carries the bytes.
@@ -78,11 +80,12 @@ where
     fn call(&mut self, connection: Connection) -> Self::Future {
         let request =
             Dial::new(self.target.endpoint(), connection.container_port(), connection.client());
+        let request = self.settings.source.prepare(request);
         // A clone is not ready though its original is: so the original is called, and the clone stays.
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);
         let (settings, pressure) = (Arc::clone(&self.settings), Arc::clone(&self.pressure));
-        let (client, spare) = connection.into_parts();
+        let (mut client, spare, meter) = connection.into_parts();
         Box::pin(async move {
             drop(spare);
             let connected = connect(dial, request, settings.dial_limit, &pressure);
@@ -96,9 +99,23 @@ where
             drop(pressure);
             let failed = |source: BoxError| ForwardError::dial(request, source);
             settings.tune(SockRef::from(&stream)).map_err(|error| failed(error.into()))?;
+            let silence = silence::watch(&settings, &meter);
+            let source = settings.source;
             drop(settings);
             let observed = stream.local_addr().map_err(|error| failed(error.into()))?;
-            Ok(carry(client, stream, observed).await)
+            meter.dialled(request.addr(), observed);
+            let mut endpoint = Abortive::new(stream);
+            let introduced = source.introduce(&mut endpoint, request.client(), &client).await;
+            introduced.map_err(|error| failed(error.into()))?;
+            let ending = carry(&mut client, &mut endpoint, &meter, silence).await;
+            if ending == Ending::Closed {
+                client.close();
+                endpoint.close();
+            }
+            meter.ended(ending.as_str());
+            let carried = |to| meter.carried(to).bytes;
+            let (to_endpoint, to_client) = (carried(Side::Endpoint), carried(Side::Client));
+            Ok(Transferred { observed, to_endpoint, to_client, ending })
         })
     }
 }
@@ -134,20 +151,22 @@ where
     }
 }
 
-/// Relays until the end, and passes a reset on.
-async fn carry(mut client: Abortive, stream: TcpStream, observed: SocketAddr) -> Transferred {
-    let mut endpoint = Abortive::new(stream);
-    let relayed = relay(client.get_mut(), endpoint.get_mut()).await;
-    if relayed.ending == Ending::Closed {
-        client.close();
-        endpoint.close();
-    }
-    Transferred {
-        observed,
-        to_endpoint: relayed.to_endpoint,
-        to_client: relayed.to_client,
-        ending: relayed.ending,
-    }
+/// Relays until the end, or for as long as it is not silent for too long. By reference: a future keeps what it is given,
+/// and what it then makes of it.
+async fn carry(
+    client: &mut Abortive,
+    endpoint: &mut Abortive,
+    meter: &Meter,
+    mut silence: Option<Silence>,
+) -> Ending {
+    let mut relayed = pin!(relay(client.get_mut(), endpoint.get_mut(), meter));
+    poll_fn(|cx| match relayed.as_mut().poll(cx) {
+        Poll::Pending => {
+            silence.as_mut().map_or(Poll::Pending, |silence| silence.as_mut().poll(cx))
+        }
+        ended => ended,
+    })
+    .await
 }
 
 /// Why a connection or a session did not reach its container. The client of a connection is reset then.

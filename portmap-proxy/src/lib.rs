@@ -4,7 +4,8 @@
 //! both ways. One process serves however many ports, with a task for each listener and each TCP connection.
 //!
 //! It works without privilege and for every way to reach a host: from outside, over loopback, from containers.
-//! The container sees the host's address on its network (the bridge's gateway) as its peer, not the client's.
+//! The container sees the host's address on its network (the bridge's gateway) as its peer, not the client's, unless
+//! [`SourceAddress`] says otherwise.
 //!
 //! ```no_run
 //! use portmap_core::{Endpoint, PortMapper, PortSpec, Publish};
@@ -24,6 +25,11 @@
 //! [`ProxyMapper::dial`] replaces [`TcpDial`], the service that connects to the container.
 //! [`ProxyMapper::session_layer`] and [`ProxyMapper::session_dial`] are the same for UDP sessions, around
 //! [`ForwardSession`] and in place of [`UdpDial`].
+//!
+//! # What can be seen
+//! [`ProxyMapper::stats`] gives what was counted of each binding, and [`Connection::progress`] of a connection; with the
+//! feature `metrics` the `metrics` facade is told the same. Spans of `tracing` have each publish, connection and session.
+//! All names are in `docs/observability.md`.
 
 mod accept;
 mod check;
@@ -38,7 +44,10 @@ mod relay;
 mod seldom;
 mod serving;
 mod settings;
+mod silence;
+mod source;
 mod udp;
+mod watch;
 mod watched;
 
 pub use connection::Connection;
@@ -47,4 +56,6 @@ pub use forward::{Forward, ForwardError, Transferred};
 pub use mapper::ProxyMapper;
 pub use netns::{NetnsDial, NetnsError, NetnsUdpDial};
 pub use relay::{Ending, Side};
+pub use source::SourceAddress;
 pub use udp::{Carried, Exchanged, ForwardSession, Session, SessionEnding, UdpDial};
+pub use watch::{BindingStats, Failed, FailureCause, Progress};

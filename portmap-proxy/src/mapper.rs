@@ -3,23 +3,25 @@
 use std::{io, net::UdpSocket, sync::Arc, time::Duration};
 
 use portmap_core::{
-    BoxError, Error, ErrorKind, HostSocket, Lease, Port, PortMapper, Protocol, Publish,
-    Reservation, Reserved,
+    Binding, BoxError, Error, ErrorKind, HostSocket, Lease, Mapping, Port, PortMapper, Protocol,
+    Publish, Reservation, Reserved,
 };
 use tokio::net::TcpStream;
 use tower::{
     Layer, Service,
     layer::util::{Identity, Stack},
 };
+use tracing::Instrument;
 
 use crate::{
-    Connection, Dial, Forward, ForwardSession, Session, TcpDial, UdpDial,
+    Connection, Dial, Forward, ForwardSession, Session, SourceAddress, TcpDial, UdpDial,
     accept::Accept,
     check::{not_to_itself, only_tcp_and_udp},
     pressure::Pressure,
     serving::Serving,
     settings::Settings,
     udp::Serve,
+    watch::{BindingStats, Registry, spans},
 };
 
 /// Publishes by serving host ports itself: a userland proxy for TCP and UDP.
@@ -45,6 +47,7 @@ pub struct ProxyMapper<L = Identity, D = TcpDial, S = Identity, U = UdpDial> {
     dials_elsewhere: bool,
     settings: Settings,
     pressure: Arc<Pressure>,
+    registry: Arc<Registry>,
 }
 
 impl ProxyMapper {
@@ -61,7 +64,8 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
     /// it: a `ConcurrencyLimitLayer` bounds a binding, a `GlobalConcurrencyLimitLayer` all bindings of the mapper.
     ///
     /// A service that is not ready leaves its clients in the kernel's backlog, where they wait without costing a
-    /// descriptor. Services must be `Clone`; put `tower::buffer` around one that is not.
+    /// descriptor. Put `LoadShedLayer` outside of a limit, and they are turned away. Services must be `Clone`; one that is
+    /// not, tower's `RateLimit` say, goes behind a `BufferLayer`.
     pub fn layer<T>(self, layer: T) -> ProxyMapper<Stack<T, L>, D, S, U> {
         ProxyMapper {
             layer: Stack::new(layer, self.layer),
@@ -71,6 +75,7 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
             dials_elsewhere: self.dials_elsewhere,
             settings: self.settings,
             pressure: self.pressure,
+            registry: self.registry,
         }
     }
 
@@ -84,6 +89,7 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
             dials_elsewhere: true,
             settings: self.settings,
             pressure: self.pressure,
+            registry: self.registry,
         }
     }
 
@@ -100,6 +106,7 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
             dials_elsewhere: self.dials_elsewhere,
             settings: self.settings,
             pressure: self.pressure,
+            registry: self.registry,
         }
     }
 
@@ -113,7 +120,17 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
             dials_elsewhere: true,
             settings: self.settings,
             pressure: self.pressure,
+            registry: self.registry,
         }
+    }
+
+    /// Who the container is told is calling: the [`Gateway`](SourceAddress::Gateway), unless told otherwise.
+    ///
+    /// What cannot be served so is refused when it is published, before anything is taken: see [`SourceAddress`].
+    #[must_use]
+    pub fn source_address(mut self, source: SourceAddress) -> Self {
+        self.settings.source = source;
+        self
     }
 
     /// How long a dial may take, 10 s by default. The client of a connection is reset then; what a session's client
@@ -141,6 +158,37 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
         let taken = interval.map(|interval| interval.clamp(*kernel.start(), *kernel.end()));
         self.settings.keepalive = taken;
         self
+    }
+
+    /// How long a TCP connection may be silent in both directions before both sides are reset
+    /// ([`Ending::Idle`](crate::Ending::Idle)); `None`, the default and docker-proxy's way, is for ever. It takes a
+    /// quarter longer at most: what was carried is looked at four times in that time, and no clock is set for what is carried.
+    ///
+    /// Silent means that the proxy carries nothing. So a peer that does not read is silent once the kernel's buffers are full,
+    /// and one that reads slowly for as long as these last: megabytes, at times. Limits are best in minutes.
+    #[must_use]
+    pub fn connection_idle(mut self, limit: Option<Duration>) -> Self {
+        self.settings.connection_idle = limit;
+        self
+    }
+
+    /// How long a TCP connection may be silent that one side has ended for its part, before both sides are reset
+    /// ([`Ending::HalfOpen`](crate::Ending::HalfOpen)); `None`, the default and docker-proxy's way, is for ever. As exact as
+    /// [`connection_idle`](Self::connection_idle), which holds for such connections too.
+    ///
+    /// A peer that has ended its part and waits for a long answer looks the same: what answers slowly needs a long limit.
+    #[must_use]
+    pub fn half_open_idle(mut self, limit: Option<Duration>) -> Self {
+        self.settings.half_open_idle = limit;
+        self
+    }
+
+    /// What was counted of each binding, in the order in which they were published, by this mapper and its clones.
+    ///
+    /// Bytes and datagrams are counted as they are carried: a long transfer is seen while it runs. A binding that was
+    /// released is in it until the last of its connections has ended. Reading it costs what is served nothing.
+    pub fn stats(&self) -> Vec<BindingStats> {
+        self.registry.stats()
     }
 
     /// How long after its last datagram, in either direction, a UDP session ends: 90 s by default, as docker-proxy's.
@@ -184,13 +232,15 @@ where
     /// the door and leaves the ports taken.
     ///
     /// # Errors
-    /// [`Backend`](portmap_core::ErrorKind::Backend) where a socket cannot be served, and
-    /// [`Invalid`](portmap_core::ErrorKind::Invalid) where a binding leads back to this host and to itself.
+    /// [`Backend`](portmap_core::ErrorKind::Backend) where a socket cannot be served,
+    /// [`Invalid`](portmap_core::ErrorKind::Invalid) where a binding leads back to this host and to itself, and
+    /// what [`SourceAddress`] says.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn serve(&self, reserved: Vec<Reserved>) -> Result<Lease, Error> {
         let bindings: Vec<_> = reserved.iter().map(|reserved| reserved.binding().clone()).collect();
+        self.settings.source.check(bindings.iter().map(Binding::protocol))?;
         let mut serving = Serving::new(match self.dials_elsewhere {
             true => Vec::new(),
             false => {
@@ -202,25 +252,28 @@ where
         let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
         for reserved in reserved {
             let target = serving.target(reserved.binding().endpoint());
+            let counters = self.registry.add(reserved.binding());
             let (settings, pressure) = (Arc::clone(&settings), Arc::clone(&self.pressure));
             if reserved.binding().protocol() == Protocol::Udp {
                 let forward =
                     ForwardSession::new(self.session_dial.clone(), target, settings, pressure);
                 let service = self.session_layer.layer(forward);
                 each_port(reserved, |socket, port| {
-                    let pressure = Arc::clone(&self.pressure);
-                    let serve = Serve::new(socket, port, service.clone(), pressure, &self.settings);
+                    let (pressure, counters) = (Arc::clone(&self.pressure), Arc::clone(&counters));
+                    let service = service.clone();
+                    let serve =
+                        Serve::new(socket, port, service, pressure, &self.settings, counters);
                     serve.map(|serve| datagrams.push(serve))
                 })?;
             } else {
                 let forward = Forward::new(self.dial.clone(), target, settings, pressure);
                 let service = self.layer.layer(forward);
-                each_port(reserved, |socket, port| {
-                    let pressure = Arc::clone(&self.pressure);
-                    let accept =
-                        Accept::new(socket, port, service.clone(), pressure, &self.settings);
-                    accept.map(|accept| listeners.push(accept))
-                })?;
+                let container_ports = reserved.binding().container_ports();
+                let (binding, sockets) = reserved.serve()?;
+                let (pressure, settings) = (Arc::clone(&self.pressure), &self.settings);
+                let accept =
+                    Accept::new(sockets, container_ports, service, pressure, settings, counters);
+                listeners.push(accept.map_err(|error| not_served(&binding, error))?);
             }
         }
         for listener in listeners {
@@ -240,11 +293,13 @@ fn each_port(
 ) -> Result<(), Error> {
     let (binding, sockets) = reserved.serve()?;
     for (socket, port) in sockets.into_iter().zip(binding.container_ports().iter()) {
-        make(socket, port).map_err(|error| {
-            Error::new(ErrorKind::Backend, format!("{binding} cannot be served")).with_source(error)
-        })?;
+        make(socket, port).map_err(|error| not_served(&binding, error))?;
     }
     Ok(())
+}
+
+fn not_served(binding: &Binding, error: io::Error) -> Error {
+    Error::new(ErrorKind::Backend, format!("{binding} cannot be served")).with_source(error)
 }
 
 impl<L, D, S, U> PortMapper for ProxyMapper<L, D, S, U>
@@ -267,7 +322,14 @@ where
     U::Future: Send,
 {
     async fn publish(&self, request: Publish) -> Result<Lease, Error> {
-        only_tcp_and_udp(&request)?;
-        self.serve(Reservation::take(&request).await?.into_reserved())
+        let span = spans::publish(&request);
+        let publish = async {
+            only_tcp_and_udp(&request)?;
+            self.settings.source.check(request.mappings().iter().map(Mapping::protocol))?;
+            let lease = self.serve(Reservation::take(&request).await?.into_reserved())?;
+            spans::published(lease.bindings());
+            Ok(lease)
+        };
+        publish.instrument(span).await
     }
 }

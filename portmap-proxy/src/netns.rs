@@ -34,7 +34,8 @@ use crate::Dial;
 /// published, and a container without any network.
 ///
 /// The endpoint of a publish is an address *in there* then, most often 127.0.0.1; and so is the peer that the container
-/// sees. A socket stays in the namespace in which it was made, so a thread of the service's own lives there and makes them.
+/// sees; [`SourceAddress::Transparent`](crate::SourceAddress::Transparent) makes no difference to it, since answers to a
+/// client's address would lead nowhere in there. Headers of the PROXY protocol do name the client. A socket stays in the namespace in which it was made, so a thread of the service's own lives there and makes them.
 /// Clones share the thread; it ends with the last of them, and keeps the namespace until then.
 ///
 /// It is for TCP; [`sessions`](Self::sessions) is the same for UDP.

@@ -17,6 +17,8 @@ use rustix::{
 };
 use tokio::time;
 
+use crate::relay::PIPES;
+
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(200);
 
@@ -37,7 +39,9 @@ pub(crate) struct Pressure {
 pub(crate) struct Waiting<'a>(&'a Pressure);
 
 impl Pressure {
+    /// An accepted client finds no descriptor.
     pub(crate) fn wait(&self) -> Waiting<'_> {
+        PIPES.close_idle();
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Waiting(self)
     }
@@ -51,12 +55,21 @@ impl Pressure {
                 self.model.get_or_init(|| model)
             }
         };
-        model.try_clone()
+        model.try_clone().or_else(|_| {
+            // Idle pipes are worth less than a client.
+            PIPES.close_idle();
+            model.try_clone()
+        })
+    }
+
+    /// Whether no accepted client waits for a descriptor.
+    pub(crate) fn is_relieved(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
     }
 
     /// Returns when no accepted client waits for a descriptor.
     pub(crate) async fn relieved(&self) {
-        while self.waiting.load(Ordering::Relaxed) > 0 {
+        while !self.is_relieved() {
             time::sleep(SHORTEST).await;
         }
     }

@@ -4,13 +4,18 @@ use std::{io, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::SourceAddress;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) dial_limit: Duration,
     pub(crate) drain_limit: Duration,
     pub(crate) keepalive: Option<Duration>,
+    pub(crate) connection_idle: Option<Duration>,
+    pub(crate) half_open_idle: Option<Duration>,
     pub(crate) session_idle: Duration,
     pub(crate) session_limit: usize,
+    pub(crate) source: SourceAddress,
 }
 
 impl Default for Settings {
@@ -21,10 +26,14 @@ impl Default for Settings {
             drain_limit: Duration::from_secs(5),
             // docker-proxy's: the default of Go's net package.
             keepalive: Some(Duration::from_secs(15)),
+            // docker-proxy has none: a connection may be silent for days.
+            connection_idle: None,
+            half_open_idle: None,
             // docker-proxy's.
             session_idle: Duration::from_secs(90),
             // A descriptor and 1.2 KiB each, so 10 MiB for a port that is flooded.
             session_limit: 8192,
+            source: SourceAddress::Gateway,
         }
     }
 }

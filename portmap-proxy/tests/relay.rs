@@ -4,8 +4,6 @@
 mod support;
 
 use std::{
-    collections::hash_map::DefaultHasher,
-    hash::Hasher,
     io::ErrorKind,
     time::{Duration, Instant},
 };
@@ -14,7 +12,7 @@ use portmap_proxy::ProxyMapper;
 use support::{connect, container, publish};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     time::{sleep, timeout},
 };
 
@@ -123,68 +121,6 @@ async fn a_reader_that_stalls_holds_the_writer_back() {
         }
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_connections_carry_their_own_bytes() {
-    const CONNECTIONS: u64 = 200;
-    let container = container().await;
-    let lease = publish(&ProxyMapper::new(), &container).await;
-    let addr = support::addr(&lease);
-    tokio::spawn(echo(container));
-    let clients = (0..CONNECTIONS).map(|seed| tokio::spawn(send_and_compare(addr, seed)));
-    for client in futures::future::join_all(clients).await {
-        client.unwrap();
-    }
-    lease.release().await.unwrap();
-}
-
-async fn echo(container: TcpListener) {
-    while let Ok((mut stream, _)) = container.accept().await {
-        tokio::spawn(async move {
-            let (mut read, mut write) = stream.split();
-            let _ = tokio::io::copy(&mut read, &mut write).await;
-        });
-    }
-}
-
-/// Sends a random number of random bytes in random pieces and compares what comes back.
-async fn send_and_compare(addr: std::net::SocketAddr, seed: u64) {
-    let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
-    let total = (next() % 300_000) as usize;
-    let sent: Vec<u8> = (0..total).map(|_| next() as u8).collect();
-    let mut pieces = Vec::new();
-    let mut rest = sent.as_slice();
-    while !rest.is_empty() {
-        let (piece, after) = rest.split_at((next() as usize % 40_000 + 1).min(rest.len()));
-        pieces.push(piece);
-        rest = after;
-    }
-    let mut stream = TcpStream::connect(addr).await.unwrap();
-    let (mut read, mut write) = stream.split();
-    let send = async {
-        for piece in pieces {
-            write.write_all(piece).await.unwrap();
-            tokio::task::yield_now().await;
-        }
-        write.shutdown().await.unwrap();
-    };
-    let mut received = Vec::new();
-    let (read, ()) = tokio::join!(read.read_to_end(&mut received), send);
-    read.unwrap();
-    assert_eq!(hash(&received), hash(&sent), "{} of {total} bytes", received.len());
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(bytes);
-    hasher.finish()
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@
 //! [`Nftables`] and [`Iptables`] put rules in force, [`Conntrack`] makes flows follow them, [`SysctlGuard`] and
 //! [`OwnerLock`] see to the rest; [`DriftWatch`] tells when somebody else changes something.
 //!
+//! [`TransparentRouting`] is for a proxy that speaks from its clients' addresses: it brings it the answers.
+//!
 //! ```
 //! use portmap_core::{Binding, HostAddr, Protocol};
 //! use portmap_rules::{Network, Policy, Ruleset, compile};
@@ -37,6 +39,7 @@ mod mapper;
 mod model;
 mod render;
 mod trace;
+mod transparent;
 
 pub use backend::{
     Difference, DifferenceKind, Drift, DriftWatch, Iptables, IptablesError, IptablesTools,
@@ -48,9 +51,9 @@ pub use conntrack::{Conntrack, ConntrackError};
 pub use diff::{Change, Element, Transaction};
 pub use family::Family;
 pub use ir::{
-    Base, Chain, ChainKind, ChainPolicy, Connection, Data, DataType, Field, Hook, Key, L4, Match,
-    Name, NatPorts, Ownership, Priority, Purpose, Rule, Ruleset, Set, Table, TableFamily, TableId,
-    Target, Value, Verdict, What,
+    Base, Chain, ChainKind, ChainPolicy, Connection, Data, DataType, Field, Hook, Key, L4, Mark,
+    Match, Name, NatPorts, Ownership, Priority, Purpose, Rule, Ruleset, Set, Table, TableFamily,
+    TableId, Target, Value, Verdict, What,
 };
 pub use ledger::{Edit, Entry, Ledger, Prepared};
 pub use mapper::{HostSettings, NetworkLease, RulesMapper};
@@ -59,3 +62,4 @@ pub use model::{
     NetworkParseError, Policy, Prefix, PrefixError, Subnet, UnknownChoice,
 };
 pub use trace::{End, Loss, Packet, Socket, SocketKind, Step, Trace, World, trace};
+pub use transparent::TransparentRouting;

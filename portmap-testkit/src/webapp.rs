@@ -1,6 +1,7 @@
 //! The service in a container: it tells who is calling.
 
 mod http;
+mod proxied;
 mod serve;
 
 use std::future::pending;
@@ -20,6 +21,10 @@ use crate::node::Node;
 ///
 /// Over TCP it speaks HTTP/1.1 (GET and HEAD, connections kept alive), and answers a bare `GET /` typed
 /// into telnet with the body alone. Over UDP every datagram is answered, empty ones too.
+///
+/// A [`proxied`](Self::start_proxied) one takes its callers' addresses from headers of the PROXY protocol: of version 1 or
+/// 2 in front of a connection, of version 2 in front of every datagram. What comes without one is not answered: a
+/// connection is closed, a datagram ignored.
 #[derive(Debug)]
 pub struct Webapp {
     task: JoinHandle<()>,
@@ -33,11 +38,23 @@ impl Webapp {
     /// # Errors
     /// When the port is in use or, below 1024, not allowed.
     pub async fn start(node: &Node, port: u16) -> Result<Self, LabError> {
+        Self::start_as(node, port, false).await
+    }
+
+    /// The same for a service that only a proxy calls: it takes who is calling from the PROXY protocol.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_proxied(node: &Node, port: u16) -> Result<Self, LabError> {
+        Self::start_as(node, port, true).await
+    }
+
+    async fn start_as(node: &Node, port: u16, proxied: bool) -> Result<Self, LabError> {
         let sockets = node.run(async move { io::Result::Ok((listener(port)?, datagrams(port)?)) });
         let step = || format!("start a webapp on port {port} of {}", node.name());
         let (tcp, udp) = sockets.await.step(step)?;
         let seen = Seen::default();
-        let service = serve::Service { hostname: node.name().into(), seen: seen.clone() };
+        let service = serve::Service { hostname: node.name().into(), seen: seen.clone(), proxied };
         let task = node.spawn(async move {
             tokio::join!(serve::tcp(tcp, service.clone()), serve::udp(udp, service));
         });
@@ -47,18 +64,27 @@ impl Webapp {
     /// Answers the connections of a listener, under a name, for as long as the future is polled:
     /// dropping it closes the listener and every connection.
     pub async fn serve(listener: TcpListener, hostname: &str) {
-        let service = serve::Service { hostname: hostname.into(), seen: Seen::default() };
-        serve::tcp(listener, service).await;
+        serve::tcp(listener, service(hostname, false)).await;
+        pending().await
+    }
+
+    /// The same, where only a proxy calls: see [`start_proxied`](Self::start_proxied).
+    pub async fn serve_proxied(listener: TcpListener, hostname: &str) {
+        serve::tcp(listener, service(hostname, true)).await;
         pending().await
     }
 
     /// Answers the datagrams of a socket, under a name, for as long as the future is polled.
     pub async fn serve_udp(socket: UdpSocket, hostname: &str) {
-        let service = serve::Service { hostname: hostname.into(), seen: Seen::default() };
-        serve::udp(socket, service).await;
+        serve::udp(socket, service(hostname, false)).await;
     }
 
-    /// Who called so far: the peer of every request and every datagram, in order, never v4-mapped.
+    /// The same, where only a proxy calls: see [`start_proxied`](Self::start_proxied).
+    pub async fn serve_udp_proxied(socket: UdpSocket, hostname: &str) {
+        serve::udp(socket, service(hostname, true)).await;
+    }
+
+    /// Who called so far: the peer of every request and every datagram, or whom a proxy named, in order, never v4-mapped.
     pub fn seen(&self) -> Vec<SocketAddr> {
         self.seen.list()
     }
@@ -68,6 +94,10 @@ impl Drop for Webapp {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn service(hostname: &str, proxied: bool) -> serve::Service {
+    serve::Service { hostname: hostname.into(), seen: Seen::default(), proxied }
 }
 
 /// A log of peers that the service and its owner share.

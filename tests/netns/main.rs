@@ -1,5 +1,6 @@
 //! What needs network namespaces: run by `cargo test --features netns`, as root or as an ordinary user.
 
+mod caller;
 mod dial;
 mod faults;
 mod limits;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     rules::tests(&mut suite);
     rules_end::tests(&mut suite);
     nat_paths::tests(&mut suite);
+    caller::tests(&mut suite);
     retarget::tests(&mut suite);
     dial::tests(&mut suite);
     faults::tests(&mut suite);

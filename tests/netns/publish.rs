@@ -19,12 +19,41 @@ pub(crate) fn tests(suite: &mut Suite) {
     let netns = [Need::Netns];
     let setpriv = [Need::Netns, Need::Tool("setpriv")];
     suite.test("publish_serves_a_webapp_and_leaves_nothing_behind", &netns, webapp);
+    suite.test("publish_tells_the_webapp_who_is_calling", &netns, source);
     suite.test("publish_without_privilege_serves_a_webapp_in_process", &setpriv, unprivileged);
     suite.test("publish_cleans_up_after_one_that_was_killed", &netns, killed);
     suite.test("publish_runs_twice_at_once", &netns, twice);
     suite.test("publish_says_in_one_line_what_is_wrong", &netns, errors);
     suite.test("publish_names_both_addresses_of_a_refused_dial", &netns, refused);
     suite.test("publish_on_lo_alone_has_its_exact_output", &netns, output);
+}
+
+async fn source() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let before = links(host).await?;
+    for (source, specs) in [
+        ("proxy-v1", &["8080:80"][..]),
+        ("proxy-v2", &["8080:80", "8080:80/udp"]),
+        ("transparent", &["8080:80", "8080:80/udp"]),
+    ] {
+        let mut tool = start(host, &[&["--source", source], specs].concat()).await?;
+        let client = lab.client();
+        for to in [IpAddr::from(host.addr4()), host.addr6().into()] {
+            let own: IpAddr =
+                if to.is_ipv4() { client.addr4().into() } else { client.addr6().into() };
+            let to = SocketAddr::new(to, 8080);
+            let page = client.get(to).await.map_err(|error| format!("{source}: {error}"))?;
+            assert_eq!(page.remote_ip, own, "{source}");
+            if specs.len() > 1 {
+                assert_eq!(client.ask_udp(to).await?.remote_ip, own, "{source}");
+            }
+        }
+        signal(&tool, Signal::SIGINT)?;
+        assert!(tool.wait().await?.success(), "{}", tool.transcript());
+        assert_eq!(links(host).await?, before);
+    }
+    Ok(())
 }
 
 async fn webapp() -> Result<(), BoxError> {
@@ -127,7 +156,7 @@ async fn errors() -> Result<(), BoxError> {
     let holder = start(host, &["8080:80", "--to", "192.0.2.2"]).await?;
     let pid = holder.pid().ok_or("it has ended")?;
     let taken = format!("publish: [::]:8080/tcp is in use by publish (pid {pid})\n");
-    let cases: [(&[&str], i32, &str); 5] = [
+    let cases: [(&[&str], i32, &str); 8] = [
         (&["8080:80"], 1, &taken),
         (&["9000:80", "0.0.0.0:8080:80", "--to", "192.0.2.2"], 1, &taken),
         (
@@ -136,6 +165,17 @@ async fn errors() -> Result<(), BoxError> {
             "publish: 192.0.2.1 is not an address of this host\n",
         ),
         (&["9000:80/sctp", "--to", "192.0.2.2"], 1, "publish: the proxy does not serve sctp\n"),
+        (
+            &["9000:80/udp", "--source", "proxy-v1", "--to", "192.0.2.2"],
+            1,
+            "publish: version 1 of the PROXY protocol has no UDP; version 2 has\n",
+        ),
+        (
+            &["9000:80", "--source", "transparent", "--to", "192.0.2.2"],
+            1,
+            "publish: container 192.0.2.2 lies in no network: add its --network BRIDGE=SUBNET\n",
+        ),
+        (&["9000:80", "--source", "gateway", "--mode", "rules"], 2, "--source is for --mode proxy"),
         (&["9000:70000"], 2, "container port 70000 is not between 1 and 65535\n"),
     ];
     for (args, status, message) in cases {

@@ -171,6 +171,10 @@ async fn live() -> Result<(), BoxError> {
     let client = connected.local_addr()?.to_string();
     until(&client).await?;
     until("1 open, 0 served, 0 refused").await?;
+    // What the container sees, and what has been carried meanwhile.
+    until("172.31.254.1:").await?;
+    connected.try_write(b"GET / HTTP/1.1\r\n")?;
+    until("     16 B  ").await?;
     let dead = lab.client().get(SocketAddr::from((host.addr4(), 8081))).await;
     assert!(matches!(dead, Err(CallError::Reset)), "{dead:?}");
     until("1 refused: ").await?;

@@ -14,6 +14,9 @@ Examples:
                                          a port of each of three containers
   publish 8080:80 --json | jq -c 'select(.event == \"refused\")'
                                          who is turned away, and why
+  publish --source proxy-v2 8080:80      a webapp that reads its clients' addresses from the PROXY protocol
+  publish --source transparent --network docker0=172.17.0.0/16 8080:80@172.17.0.2
+                                         a container of docker0 that sees its clients' addresses by itself
   publish --mode rules 8080:80           a webapp, by NAT in the kernel: it sees its clients' own addresses
   publish --mode rules --network docker0=172.17.0.0/16 8080:80@172.17.0.2 --dry-run
                                          the rules for a container of docker0, and nothing done

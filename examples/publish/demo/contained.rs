@@ -25,10 +25,10 @@ pub(crate) struct Contained {
 
 impl Contained {
     /// Starts one that serves every container port of the specs.
-    pub(crate) async fn start(specs: &[PortSpec]) -> Result<Self, BoxError> {
+    pub(crate) async fn start(specs: &[PortSpec], headed: bool) -> Result<Self, BoxError> {
         let ports = container_ports(specs)?;
         let bridge = Bridge::create_free(&Node::current().await?, BRIDGE, &subnets()).await?;
-        match inside(&bridge, &ports).await {
+        match inside(&bridge, &ports, headed).await {
             Ok((container, _webapps)) => Ok(Self { bridge, container, _webapps }),
             Err(error) => {
                 bridge.remove().await?;
@@ -84,11 +84,15 @@ impl Display for Contained {
 async fn inside(
     bridge: &Bridge,
     ports: &BTreeSet<Port>,
+    headed: bool,
 ) -> Result<(Container, Vec<Webapp>), LabError> {
     let container = bridge.container("webapp").await?;
     let mut webapps = Vec::with_capacity(ports.len());
     for port in ports {
-        webapps.push(Webapp::start(&container, port.number()).await?);
+        webapps.push(match headed {
+            true => Webapp::start_proxied(&container, port.number()).await?,
+            false => Webapp::start(&container, port.number()).await?,
+        });
     }
     Ok((container, webapps))
 }

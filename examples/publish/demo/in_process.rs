@@ -19,7 +19,7 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
-    pub(crate) async fn start(specs: &[PortSpec]) -> Result<Self, BoxError> {
+    pub(crate) async fn start(specs: &[PortSpec], headed: bool) -> Result<Self, BoxError> {
         let mut request = Publish::new(Ipv4Addr::LOCALHOST);
         let mut webapps = JoinSet::new();
         for spec in specs {
@@ -34,10 +34,20 @@ impl InProcess {
                 for socket in sockets {
                     if spec.protocol() == Protocol::Udp {
                         let socket = UdpSocket::from_std(socket.into_fd()?.into())?;
-                        webapps.spawn(async move { Webapp::serve_udp(socket, "webapp").await });
+                        webapps.spawn(async move {
+                            match headed {
+                                true => Webapp::serve_udp_proxied(socket, "webapp").await,
+                                false => Webapp::serve_udp(socket, "webapp").await,
+                            }
+                        });
                     } else {
                         let listener = TcpListener::from_std(socket.into_fd()?.into())?;
-                        webapps.spawn(async move { Webapp::serve(listener, "webapp").await });
+                        webapps.spawn(async move {
+                            match headed {
+                                true => Webapp::serve_proxied(listener, "webapp").await,
+                                false => Webapp::serve(listener, "webapp").await,
+                            }
+                        });
                     }
                 }
             }

@@ -42,7 +42,8 @@ where
     fn call(&mut self, connection: Connection) -> Self::Future {
         let used = connection.local_addr().ok();
         let (client, port) = (connection.client(), connection.container_port());
-        let flow = Flow::begin(&self.monitor, Protocol::Tcp, client, used, port);
+        let progress = connection.progress();
+        let flow = Flow::begin(&self.monitor, Protocol::Tcp, (client, used), port, progress);
         let forwarded = self.inner.call(connection);
         Box::pin(async move {
             match forwarded.await {
@@ -63,9 +64,9 @@ fn how(transferred: Transferred) -> How {
     let Transferred { observed, to_endpoint, to_client, ending, .. } = transferred;
     let carried = |bytes| Carried { bytes, ..Carried::default() };
     let ending = match ending {
-        Ending::Closed => "",
         Ending::Reset(Side::Client) => "reset by the client",
         Ending::Reset(Side::Endpoint) => "reset by the container",
+        _ => "",
     };
     How::Closed {
         observed,

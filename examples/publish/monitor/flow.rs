@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portmap::{Port, Protocol, proxy::Carried};
+use portmap::{
+    Port, Protocol,
+    proxy::{Carried, Progress},
+};
 
 use super::{Monitor, News};
 use crate::output::chain;
@@ -22,6 +25,8 @@ pub(super) struct Served {
     pub(super) host: Option<SocketAddr>,
     pub(super) container_port: Port,
     pub(super) begun: Instant,
+    /// What it has carried so far.
+    pub(super) progress: Progress,
 }
 
 /// How it came to its end.
@@ -62,13 +67,14 @@ impl Flow {
     pub(super) fn begin(
         monitor: &Monitor,
         protocol: Protocol,
-        client: SocketAddr,
-        host: Option<SocketAddr>,
+        (client, host): (SocketAddr, Option<SocketAddr>),
         container_port: Port,
+        progress: Progress,
     ) -> Self {
         let id = monitor.shared.ids.fetch_add(1, Relaxed) + 1;
         let begun = Instant::now();
-        let served = Arc::new(Served { id, protocol, client, host, container_port, begun });
+        let served =
+            Arc::new(Served { id, protocol, client, host, container_port, begun, progress });
         monitor.tell(News::Opened(Arc::clone(&served)));
         Self { monitor: monitor.clone(), served, told: false }
     }

@@ -31,7 +31,7 @@ impl Sink for Live {
             News::Note(line) => self.past(line),
             News::Published(_, bindings) => {
                 self.bindings = bindings;
-                self.tick();
+                self.draw();
             }
             News::Retargeted(changed) => {
                 for binding in &mut self.bindings {
@@ -41,7 +41,6 @@ impl Sink for Live {
                 }
             }
             News::Opened(served) => {
-                self.totals.opened += 1;
                 self.flows.add(served);
             }
             News::Ended(served, end) => {
@@ -61,6 +60,13 @@ impl Sink for Live {
     }
 
     fn tick(&mut self) {
+        self.flows.tick();
+        self.draw();
+    }
+}
+
+impl Live {
+    fn draw(&mut self) {
         if self.more > 0 {
             self.past.push(format!("... and {} more", self.more));
             self.more = 0;
@@ -69,9 +75,7 @@ impl Sink for Live {
         let view = self.view();
         self.screen.draw(&past, &view);
     }
-}
 
-impl Live {
     fn past(&mut self, line: String) {
         match self.past.len() < PAST {
             true => self.past.push(line),
@@ -85,7 +89,7 @@ impl Live {
         }
         let rows = self.screen.rows();
         let mut view = lines(&Table::of_bindings(&self.bindings));
-        let mut below = self.totals.lines(self.flows.len());
+        let mut below = self.totals.lines(self.flows.len(), self.flows.bytes());
         if !self.released {
             below.push("Ctrl-C ends it.".to_owned());
         }

@@ -35,7 +35,8 @@ where
     fn call(&mut self, session: Session) -> Self::Future {
         let used = Some(session.local_addr());
         let (client, port) = (session.client(), session.container_port());
-        let flow = Flow::begin(&self.monitor, Protocol::Udp, client, used, port);
+        let progress = session.progress();
+        let flow = Flow::begin(&self.monitor, Protocol::Udp, (client, used), port, progress);
         let forwarded = self.inner.call(session);
         Box::pin(async move {
             match forwarded.await {

@@ -15,9 +15,9 @@ use super::socket;
 /// Room for the largest datagram, or for as many small ones as the kernel hands over as one.
 const SLOT: usize = 64 * 1024;
 /// How many datagrams a kernel cuts one send into at least: `UDP_MAX_SEGMENTS` of Linux 4.18.
-const MOST_SEGMENTS: usize = 64;
+pub(super) const MOST_SEGMENTS: usize = 64;
 /// The largest payload of an IPv4 datagram, and so of a send.
-const MOST_BYTES: usize = 65_507;
+pub(super) const MOST_BYTES: usize = 65_507;
 
 thread_local! {
     /// One for all sessions of a thread: what is received is sent on at once. The kernel gives memory to what is

@@ -9,12 +9,12 @@ use std::{
 
 use tower::Service;
 
-use crate::Dial;
+use crate::{Dial, source::connected_from};
 
 /// The default dial service for sessions: a socket of this network namespace, connected to [`Dial::addr`].
 ///
-/// The kernel picks the source address: on the host that is the bridge's, the container's gateway. Nothing is sent, so
-/// that it succeeds whether or not the container is there.
+/// The kernel picks the source address, unless [`Dial::source`] names one, of which the port does not count: on the host
+/// that is the bridge's, the container's gateway. Nothing is sent, so that it succeeds whether or not the container is there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UdpDial;
 
@@ -28,7 +28,10 @@ impl Service<Dial> for UdpDial {
     }
 
     fn call(&mut self, dial: Dial) -> Self::Future {
-        ready(connect(dial.addr()))
+        ready(match dial.source() {
+            None => connect(dial.addr()),
+            Some(source) => connected_from(source, dial.addr()),
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use tower::Service;
 use super::{Session, session::Dialled, socket::tune_session};
 use crate::{
     Dial, ForwardError, forward::connect, pressure::Pressure, serving::Target, settings::Settings,
+    watch::Meter,
 };
 
 /// The innermost service for UDP: dials the container for a [`Session`], whose datagrams its listener then carries.
@@ -67,6 +68,18 @@ pub enum SessionEnding {
     Retargeted,
 }
 
+impl SessionEnding {
+    /// Its name in spans: `idle`, say.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Evicted => "evicted",
+            Self::Released => "released",
+            Self::Retargeted => "retargeted",
+        }
+    }
+}
+
 impl<D> ForwardSession<D> {
     pub(crate) fn new(
         dial: D,
@@ -94,31 +107,39 @@ where
 
     fn call(&mut self, session: Session) -> Self::Future {
         let request = Dial::new(self.target.endpoint(), session.container_port(), session.client());
+        let request = self.settings.source.prepare(request);
+        let header = self.settings.source.of_datagrams(session.client(), session.local_addr());
         // A clone is not ready though its original is: so the original is called, and the clone stays.
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);
         let (settings, pressure) = (Arc::clone(&self.settings), Arc::clone(&self.pressure));
-        let (opening, spare) = session.into_parts();
+        let (opening, spare, meter) = session.into_parts();
         Box::pin(async move {
             drop(spare);
             // Boxed: it is over before the session has carried anything, and would else take room until its end.
             let socket = Box::pin(connect(dial, request, settings.dial_limit, &pressure)).await?;
             drop((settings, pressure));
             let (ended, end) = oneshot::channel();
-            let dialled = prepare(socket, ended)
+            let dialled = prepare(socket, header, ended, meter)
                 .map_err(|error| ForwardError::dial(request, error.into()))?;
+            dialled.meter.dialled(request.addr(), dialled.observed);
             opening.open(dialled);
             end.await.map_err(|_| ForwardError::Over { client: request.client() })
         })
     }
 }
 
-fn prepare(socket: UdpSocket, ended: oneshot::Sender<Exchanged>) -> io::Result<Dialled> {
+fn prepare(
+    socket: UdpSocket,
+    header: Box<[u8]>,
+    ended: oneshot::Sender<Exchanged>,
+    meter: Arc<Meter>,
+) -> io::Result<Dialled> {
     tune_session(&socket)?;
     // A dial service of the embedder's could have forgotten it.
     socket.peer_addr()?;
     let observed = socket.local_addr()?;
-    Ok(Dialled { socket, observed, ended })
+    Ok(Dialled { socket, header, observed, ended, meter })
 }
 
 impl Carried {

@@ -3,6 +3,7 @@
 mod batch;
 mod dial;
 mod forward;
+mod headed;
 mod peer;
 mod relay;
 mod replies;

@@ -2,9 +2,8 @@
 
 use tokio::task::AbortHandle;
 
-use super::{
-    Carried, Exchanged, SessionEnding, session::Dialled, socket::Cutting, waiting::Waiting,
-};
+use super::{Exchanged, SessionEnding, session::Dialled, socket::Cutting, waiting::Waiting};
+use crate::Side;
 
 /// How far a session is.
 #[derive(Debug)]
@@ -19,8 +18,6 @@ pub(super) enum Peer {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) dialled: Dialled,
-    pub(super) to_endpoint: Carried,
-    pub(super) to_client: Carried,
     pub(super) cutting_to_endpoint: Cutting,
     pub(super) cutting_to_client: Cutting,
 }
@@ -29,8 +26,6 @@ impl Peer {
     pub(super) fn open(dialled: Dialled) -> Self {
         Self::Open(Box::new(Open {
             dialled,
-            to_endpoint: Carried::default(),
-            to_client: Carried::default(),
             cutting_to_endpoint: Cutting::default(),
             cutting_to_client: Cutting::default(),
         }))
@@ -44,9 +39,11 @@ impl Peer {
                 service.inspect(AbortHandle::abort);
             }
             Self::Open(open) => {
-                let Open { dialled, to_endpoint, to_client, .. } = *open;
-                let Dialled { socket, observed, ended } = dialled;
+                let Dialled { socket, observed, ended, meter, .. } = open.dialled;
                 drop(socket);
+                meter.ended(ending.as_str());
+                let to_endpoint = meter.carried(Side::Endpoint);
+                let to_client = meter.carried(Side::Client);
                 let _ = ended.send(Exchanged { observed, to_endpoint, to_client, ending });
             }
         }

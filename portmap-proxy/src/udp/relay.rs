@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -14,6 +15,7 @@ use tokio::task::AbortHandle;
 use super::{
     SessionEnding,
     batch::{Batch, Datagrams, Run},
+    headed::send_behind,
     peer::{Open, Peer},
     replies::Replies,
     session::{Dialled, News},
@@ -21,7 +23,7 @@ use super::{
     table::{Flow, Id, Table},
     waiting::Waiting,
 };
-use crate::{settings::Settings, watched::Watched};
+use crate::{Side, settings::Settings, watch::Counters, watched::Watched};
 
 /// How much may wait in all sessions of a listener that are being opened, in bytes: as much as its socket holds.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
@@ -35,10 +37,15 @@ pub(super) struct Relay {
     replies: Replies,
     /// Bytes in the sessions that are being opened.
     waiting: usize,
+    counters: Arc<Counters>,
 }
 
 impl Relay {
-    pub(super) fn new(socket: HostSocket, settings: &Settings) -> io::Result<Self> {
+    pub(super) fn new(
+        socket: HostSocket,
+        settings: &Settings,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
         tune_listener(&socket)?;
         let bound = SockRef::from(&socket).local_addr()?.as_socket();
         Ok(Self {
@@ -47,6 +54,7 @@ impl Relay {
             sessions: Table::new(settings.session_limit, settings.session_idle),
             replies: Replies::default(),
             waiting: 0,
+            counters,
         })
     }
 
@@ -184,10 +192,12 @@ impl Relay {
                     let room = self.waiting + datagram.len() <= MOST_WAITING;
                     if room && waiting.push(datagram) {
                         self.waiting += datagram.len();
+                    } else {
+                        self.counters.dropped(1);
                     }
                 }
             }
-            None => {}
+            None => self.counters.dropped(datagrams.count() as u64),
         }
     }
 
@@ -215,7 +225,8 @@ impl Relay {
         while let Some(run) = batch.run(first, count) {
             let way = (flow.local, flow.client);
             let datagrams = batch.datagrams(&run);
-            open.to_client += send_from(socket, way, datagrams, &mut open.cutting_to_client);
+            let carried = send_from(socket, way, datagrams, &mut open.cutting_to_client);
+            open.dialled.meter.passed(Side::Client, carried, datagrams.count());
             first = run.end;
         }
         sessions.touch(id, now);
@@ -228,12 +239,27 @@ impl Relay {
         if let Peer::Opening(waiting, _) = &session {
             self.waiting -= waiting.len();
         }
+        lost(&self.counters, &session);
         session.end(ending);
+    }
+}
+
+/// Counts what waited for a session that ends before it was open.
+fn lost(counters: &Counters, session: &Peer) {
+    if let Peer::Opening(waiting, _) = session {
+        counters.dropped(waiting.iter().count() as u64);
     }
 }
 
 impl Open {
     fn pass(&mut self, datagrams: Datagrams<'_>) {
-        self.to_endpoint += send(&self.dialled.socket, datagrams, &mut self.cutting_to_endpoint);
+        let Dialled { socket, header, meter, .. } = &self.dialled;
+        let cutting = &mut self.cutting_to_endpoint;
+        let count = datagrams.count();
+        let carried = match header.is_empty() {
+            true => send(socket, datagrams, cutting),
+            false => send_behind(header, socket, datagrams, cutting),
+        };
+        meter.passed(Side::Endpoint, carried, count);
     }
 }

@@ -32,6 +32,7 @@ use crate::{
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
+    watch::{Attended, Counters, attend},
 };
 
 /// How many batches are carried before other tasks get a turn: up to 512 datagrams of clients, 3 ms' worth.
@@ -50,11 +51,12 @@ pub(crate) struct Serve<S> {
     crowded: Seldom,
     refused: Seldom,
     failed: Seldom,
+    counters: Arc<Counters>,
 }
 
 impl<S> Serve<S>
 where
-    S: Service<Session> + Clone,
+    S: Service<Session> + Clone + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
     S::Response: Send + 'static,
@@ -65,10 +67,11 @@ where
         service: S,
         pressure: Arc<Pressure>,
         settings: &Settings,
+        counters: Arc<Counters>,
     ) -> io::Result<Self> {
         let (news, inbox) = mpsc::unbounded_channel();
         Ok(Self {
-            relay: Relay::new(socket, settings)?,
+            relay: Relay::new(socket, settings, Arc::clone(&counters))?,
             container_port,
             service,
             pressure,
@@ -79,6 +82,7 @@ where
             crowded: Seldom::default(),
             refused: Seldom::default(),
             failed: Seldom::default(),
+            counters,
         })
     }
 
@@ -150,16 +154,29 @@ where
             first = run.end;
             let flow = self.relay.flow(&run);
             let session = self.relay.find(&flow).or_else(|| self.admit(flow, now));
-            if let Some(id) = session {
-                self.relay.forward(id, batch.datagrams(&run), now);
+            match session {
+                Some(id) => self.relay.forward(id, batch.datagrams(&run), now),
+                None => {
+                    let datagrams = batch.datagrams(&run).count() as u64;
+                    self.counters.dropped(datagrams);
+                }
             }
         }
         Ok(())
     }
 
+    /// Begins a session, or counts that it could not.
+    fn admit(&mut self, flow: Flow, now: Instant) -> Option<Id> {
+        let begun = self.begin(flow, now);
+        if begun.is_none() {
+            self.counters.turned_away();
+        }
+        begun
+    }
+
     /// Begins a session where the service is ready for it. Where it is not, the datagram is lost: there is no backlog
     /// to leave it in that the datagrams of other sessions would not have to go through too.
-    fn admit(&mut self, flow: Flow, now: Instant) -> Option<Id> {
+    fn begin(&mut self, flow: Flow, now: Instant) -> Option<Id> {
         let mut service = self.service.clone();
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {}
@@ -197,10 +214,13 @@ where
         let ends = (canonical(flow.client), canonical(self.relay.used(flow.local)));
         let opening = Opening::new(id, self.news.clone());
         let over = opening.tells_end();
-        let served = service.call(Session::new(ends, self.container_port, opening, spare));
+        let counters = Arc::clone(&self.counters);
+        let session = Session::new(ends, self.container_port, opening, spare, counters);
+        let attended = Attended::new(session.meter());
+        let served = attended.in_span(|| service.call(session));
         let service = self.services.spawn(async move {
             let _over = over;
-            served.await.map(drop).map_err(Into::into)
+            attend(served, attended).await
         });
         self.relay.dialled_by(id, service);
         Some(id)
@@ -215,7 +235,10 @@ where
                 }
             }
             Err(evicted) if evicted.is_cancelled() => {}
-            Err(panicked) => error!(error = %panicked, "the service of a session panicked"),
+            Err(panicked) => {
+                self.counters.panicked();
+                error!(error = %panicked, "the service of a session panicked");
+            }
         }
     }
 

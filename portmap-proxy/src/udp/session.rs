@@ -3,12 +3,14 @@
 use std::{
     net::{SocketAddr, UdpSocket},
     os::fd::OwnedFd,
+    sync::Arc,
 };
 
 use portmap_core::Port;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Exchanged, table::Id};
+use crate::watch::{Counters, Meter, Progress, spans};
 
 /// A client that wrote to a published UDP port and has no session yet: what the layers around
 /// [`ForwardSession`](crate::ForwardSession) get, once for each session.
@@ -23,6 +25,7 @@ pub struct Session {
     opening: Opening,
     /// Held in place of the descriptor that dialling takes.
     spare: OwnedFd,
+    meter: Arc<Meter>,
 }
 
 impl Session {
@@ -31,8 +34,10 @@ impl Session {
         container_port: Port,
         opening: Opening,
         spare: OwnedFd,
+        counters: Arc<Counters>,
     ) -> Self {
-        Self { client, local, container_port, opening, spare }
+        let meter = Meter::new(counters, spans::session(client, local));
+        Self { client, local, container_port, opening, spare, meter }
     }
 
     /// The client's address, never v4-mapped.
@@ -50,8 +55,17 @@ impl Session {
         self.local
     }
 
-    pub(super) fn into_parts(self) -> (Opening, OwnedFd) {
-        (self.opening, self.spare)
+    /// What it has carried, to be read while it goes on.
+    pub fn progress(&self) -> Progress {
+        self.meter.progress()
+    }
+
+    pub(super) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    pub(super) fn into_parts(self) -> (Opening, OwnedFd, Arc<Meter>) {
+        (self.opening, self.spare, self.meter)
     }
 }
 
@@ -69,10 +83,13 @@ pub(super) enum News {
 pub(super) struct Dialled {
     /// Connected to the container.
     pub(super) socket: UdpSocket,
+    /// What stands in front of every datagram to the container; mostly nothing.
+    pub(super) header: Box<[u8]>,
     /// The address that the container sees as its peer.
     pub(super) observed: SocketAddr,
     /// Who waits for the session's end.
     pub(super) ended: oneshot::Sender<Exchanged>,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// A session's line to its listener.

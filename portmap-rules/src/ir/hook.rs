@@ -46,6 +46,8 @@ pub struct Priority(pub i32);
 impl Priority {
     /// Before connection tracking, which comes at -200: `NF_IP_PRI_RAW`.
     pub const RAW: Self = Self(-300);
+    /// Changing packets before they are routed, after connection tracking: `NF_IP_PRI_MANGLE`.
+    pub const MANGLE: Self = Self(-150);
     /// Destination NAT: `NF_IP_PRI_NAT_DST`.
     pub const DSTNAT: Self = Self(-100);
     /// Filtering: `NF_IP_PRI_FILTER`.

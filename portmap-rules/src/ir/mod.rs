@@ -12,6 +12,6 @@ pub use chain::{Chain, Ownership};
 pub use hook::{Base, ChainKind, ChainPolicy, Hook, Priority};
 pub use name::Name;
 pub use purpose::Purpose;
-pub use rule::{Connection, L4, Match, NatPorts, Rule, Target, What};
+pub use rule::{Connection, L4, Mark, Match, NatPorts, Rule, Target, What};
 pub use ruleset::{Ruleset, Table, TableFamily, TableId};
 pub use set::{Data, DataType, Field, Key, Set, Value, Verdict};

@@ -68,6 +68,10 @@ pub enum Purpose {
     Trusted,
     /// Published ports are reached through NAT alone.
     DirectGuard,
+    /// Answers to clients whose addresses the proxy speaks from.
+    Divert,
+    /// Fragments are put together before they are looked at.
+    Defragment,
 }
 
 impl fmt::Display for Purpose {
@@ -150,6 +154,14 @@ impl fmt::Display for Purpose {
             Self::DirectGuard => {
                 "A published port is reached through NAT alone, not by the container's own \
                  address."
+            }
+            Self::Divert => {
+                "What a container answers to a client whose address the proxy speaks from is the \
+                 proxy's, wherever that client is."
+            }
+            Self::Defragment => {
+                "Decides nothing: a rule that asks for connections has the kernel put fragments \
+                 together, of which only the first one says which socket it is for."
             }
         })
     }

@@ -66,6 +66,11 @@ pub enum What {
     DestinationIsLocal,
     /// What is known of its connection.
     Connection(Connection),
+    /// The socket of this host that it is for speaks from an address which need not be the host's (`IP_TRANSPARENT`).
+    /// nftables alone.
+    SocketIsTransparent,
+    /// That socket is bound to no address. nftables alone, since Linux 5.11.
+    SocketIsWildcard,
     /// What these fields of it say, put together, is an element of the set. nftables alone.
     InSet(Key, Name),
 }
@@ -127,6 +132,17 @@ pub enum Target {
     },
     /// The source becomes the address of the outgoing interface; nothing more is asked.
     Masquerade,
+    /// The packet is marked, and the next rule is asked. nftables alone.
+    Mark(Mark),
+}
+
+/// A mark on a packet, which only this host sees: some of its 32 bits become these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// The bits that are set, all of them in the mask.
+    pub value: u32,
+    /// The bits that are ours; all others stay as they are.
+    pub mask: u32,
 }
 
 /// The destination port after NAT.

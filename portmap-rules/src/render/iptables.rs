@@ -58,8 +58,10 @@ fn write_match(f: &mut fmt::Formatter<'_>, it: &Match) -> fmt::Result {
         What::Connection(Connection::DestinationRewritten) => {
             write!(f, "-m conntrack {not}--ctstate DNAT ")
         }
-        // A table has one family, and sets are nftables' own.
-        What::Family(_) | What::InSet(..) => Ok(()),
+        // A table has one family; sets and sockets are asked for in nftables alone.
+        What::Family(_) | What::InSet(..) | What::SocketIsTransparent | What::SocketIsWildcard => {
+            Ok(())
+        }
     }
 }
 
@@ -83,8 +85,10 @@ fn write_target(f: &mut fmt::Formatter<'_>, target: &Target) -> fmt::Result {
                 NatPorts::Shift { base, to } => write!(f, "{}/{base}", Ports(*to, '-')),
             }
         }
-        // Maps are nftables' own.
-        Target::DnatMap { .. } | Target::VerdictMap { .. } => f.write_str("RETURN"),
+        // Maps and marks are written for nftables alone.
+        Target::DnatMap { .. } | Target::VerdictMap { .. } | Target::Mark(_) => {
+            f.write_str("RETURN")
+        }
     }
 }
 

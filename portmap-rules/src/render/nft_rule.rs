@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr};
 use ipnet::IpNet;
 
 use super::nft_set::address;
-use crate::{Connection, Family, Field, L4, Match, NatPorts, Rule, Target, What};
+use crate::{Connection, Family, Field, L4, Mark, Match, NatPorts, Rule, Target, What};
 
 /// A rule as `nft list` prints it.
 pub(super) struct RuleText<'a>(pub(super) &'a Rule);
@@ -26,6 +26,13 @@ impl fmt::Display for RuleText<'_> {
             Target::Drop => f.write_str("drop"),
             Target::Return => f.write_str("return"),
             Target::Masquerade => f.write_str("masquerade"),
+            Target::Mark(Mark { value, mask }) => {
+                // nft leaves the bits alone that are set behind it.
+                match !mask | value {
+                    u32::MAX => write!(f, "meta mark set meta mark | 0x{value:08x}"),
+                    kept => write!(f, "meta mark set meta mark & 0x{kept:08x} | 0x{value:08x}"),
+                }
+            }
             Target::Jump(chain) => write!(f, "jump {chain}"),
             Target::Dnat { to, ports } => {
                 write!(f, "dnat {} to ", protocol(Family::of(*to)))?;
@@ -72,6 +79,8 @@ fn write_match(f: &mut fmt::Formatter<'_>, it: &Match) -> fmt::Result {
             write!(f, "ct state {not}established,related ")
         }
         What::Connection(Connection::DestinationRewritten) => write!(f, "ct status {not}dnat "),
+        What::SocketIsTransparent => write!(f, "socket transparent {} ", u8::from(!it.not)),
+        What::SocketIsWildcard => write!(f, "socket wildcard {} ", u8::from(!it.not)),
         What::InSet(key, set) => write!(f, "{} {not}@{set} ", KeyText(key)),
     }
 }

@@ -56,6 +56,7 @@ impl fmt::Display for BaseText {
         write!(f, "type {kind} hook {} priority ", hook.name())?;
         match (priority, hook) {
             (Priority::RAW, _) => f.write_str("raw")?,
+            (Priority::MANGLE, _) => f.write_str("mangle")?,
             (Priority::FILTER, _) => f.write_str("filter")?,
             // nft has these names at these hooks alone.
             (Priority::DSTNAT, Hook::Prerouting) => f.write_str("dstnat")?,

@@ -151,7 +151,8 @@ impl Flight<'_> {
                 _ => Outcome::Undecided,
             },
             Target::Masquerade => self.masquerade(),
-            Target::Jump(_) | Target::Return => Outcome::Undecided,
+            // Nothing that is traced asks for a mark.
+            Target::Jump(_) | Target::Return | Target::Mark(_) => Outcome::Undecided,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use portmap_core::Protocol;
 use portmap_rules::{
     Base, Chain, ChainKind, ChainPolicy, Change, Connection, Data, DataType, Element, Family,
-    Field, Hook, Key, L4, Match, Name, NatPorts, Nftables, Priority, Purpose, Rule, Set,
+    Field, Hook, Key, L4, Mark, Match, Name, NatPorts, Nftables, Priority, Purpose, Rule, Set,
     TableFamily, TableId, TableOwner, Target, Transaction, Value, Verdict, What,
 };
 
@@ -51,7 +51,8 @@ fn transaction() -> Transaction {
     let base = |kind, hook, priority, policy| Chain::base(Base { kind, hook, priority, policy });
     use ChainKind::{Filter, Nat};
     use ChainPolicy::{Accept, Drop};
-    let chains: [(&str, Chain, Vec<Rule>); 4] = [
+    let chains: [(&str, Chain, Vec<Rule>); 5] = [
+        ("divert", base(Filter, Hook::Prerouting, Priority::MANGLE, Accept), divert()),
         ("filter", base(Filter, Hook::Forward, Priority::FILTER, Drop), filter()),
         ("nat", base(Nat, Hook::Prerouting, Priority::DSTNAT, Accept), nat()),
         ("source", base(Nat, Hook::Postrouting, Priority::SRCNAT, Accept), source()),
@@ -112,6 +113,17 @@ fn filter() -> Vec<Rule> {
             ],
             Target::Jump("called".into()),
         ),
+    ]
+}
+
+/// What the kernel has for packets that are not routed yet.
+fn divert() -> Vec<Rule> {
+    vec![
+        rule([Match::is(What::SocketIsTransparent)], Target::Accept),
+        rule([Match::not(What::SocketIsTransparent)], Target::Drop),
+        rule([Match::not(What::SocketIsWildcard)], Target::Return),
+        rule([], Target::Mark(Mark { value: 0xa0, mask: 0xf0 })),
+        rule([], Target::Mark(Mark { value: 0x100, mask: 0x100 })),
     ]
 }
 

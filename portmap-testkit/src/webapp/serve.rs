@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Seen;
 use super::http::{self, HEAD_LIMIT, Head};
+use super::proxied::{self, Introduction};
 use crate::page::Page;
 
 /// How long a closed connection's peer may go on sending. Closed with bytes unread, the kernel resets
@@ -22,6 +23,8 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Service {
     pub(super) hostname: Arc<str>,
     pub(super) seen: Seen,
+    /// Whether a proxy tells who is calling.
+    pub(super) proxied: bool,
 }
 
 impl Service {
@@ -55,9 +58,17 @@ pub(super) async fn udp(socket: UdpSocket, service: Service) {
     let mut buffer = [0; 2048];
     loop {
         // An error is about an answer that could not be delivered: the next datagram is another's.
-        if let Ok((_, peer)) = socket.recv_from(&mut buffer).await {
-            let _ = socket.send_to(service.page(peer).as_bytes(), peer).await;
-        }
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
+        let caller = match service.proxied {
+            false => peer,
+            true => match proxied::of_datagram(&buffer[..length]) {
+                Introduction::Whole { client, .. } => client.unwrap_or(peer),
+                Introduction::Partial | Introduction::Refused => continue,
+            },
+        };
+        let _ = socket.send_to(service.page(caller).as_bytes(), peer).await;
     }
 }
 
@@ -66,6 +77,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut bytes = Vec::with_capacity(1024);
+    let peer = match service.proxied {
+        true => match introduced(&mut stream, &mut bytes).await? {
+            Some(client) => client.unwrap_or(peer),
+            None => return linger(stream).await,
+        },
+        false => peer,
+    };
     loop {
         let (answer, keep) = match http::parse(&bytes) {
             Head::Partial => {
@@ -91,6 +109,28 @@ where
     }
 }
 
+/// Reads whom a proxy names: `Some(None)` where that is itself, `None` where no proxy is calling.
+async fn introduced(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+) -> io::Result<Option<Option<SocketAddr>>> {
+    loop {
+        match proxied::of_stream(bytes) {
+            Introduction::Whole { client, length } => {
+                bytes.drain(..length);
+                return Ok(Some(client));
+            }
+            Introduction::Refused => return Ok(None),
+            Introduction::Partial => {
+                let room = (proxied::LIMIT - bytes.len()) as u64;
+                if (&mut *stream).take(room).read_buf(bytes).await? == 0 {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
 async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.shutdown().await?;
     let mut rest = [0; 1024];
@@ -104,7 +144,11 @@ mod tests {
 
     /// What the service answers when all of `request` comes at once and the peer then stops sending.
     async fn answer(request: &str) -> String {
-        let service = Service { hostname: "web".into(), seen: Seen::default() };
+        answer_of(false, request).await
+    }
+
+    async fn answer_of(proxied: bool, request: &str) -> String {
+        let service = Service { hostname: "web".into(), seen: Seen::default(), proxied };
         let (mut client, server) = tokio::io::duplex(64 * 1024);
         let served = async move {
             let _ = converse(server, "[::ffff:192.0.2.7]:1234".parse().unwrap(), &service).await;
@@ -141,6 +185,19 @@ mod tests {
         assert_eq!(both.matches("200 OK").count(), 2);
         assert_eq!(both.matches("Hostname").count(), 1);
         assert_eq!(both.matches("Connection: close").count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_proxied_service_shows_whom_the_proxy_names_and_answers_nobody_else() {
+        let line = "PROXY TCP4 198.51.100.7 192.0.2.1 4000 80\r\n";
+        let page = "Hostname: web\nRemote IP: 198.51.100.7\n";
+        assert_eq!(answer_of(true, &format!("{line}GET /\r\n\r\n")).await, page);
+        for request in ["GET /\r\n\r\n", "", "PROXY TCP4", "PROXY TCP4 x\r\nGET /\r\n\r\n"] {
+            assert_eq!(answer_of(true, request).await, "", "{request:?}");
+        }
+        // And one that is not proxied takes nobody's word.
+        let answer = answer(&format!("{line}GET / HTTP/1.1\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "));
     }
 
     #[tokio::test]

@@ -12,7 +12,6 @@ const CAUSES: usize = 4;
 
 #[derive(Default)]
 pub(super) struct Totals {
-    pub(super) opened: u64,
     served: u64,
     cut: u64,
     bytes_in: u64,
@@ -33,9 +32,9 @@ impl Totals {
         }
     }
 
-    pub(super) fn lines(&self, open: usize) -> Vec<String> {
+    pub(super) fn lines(&self, open: usize, (into, out): (u64, u64)) -> Vec<String> {
         let refused: u64 = self.refused.values().sum();
-        let (bytes_in, bytes_out) = (Bytes(self.bytes_in), Bytes(self.bytes_out));
+        let (bytes_in, bytes_out) = (Bytes(self.bytes_in + into), Bytes(self.bytes_out + out));
         let mut lines = vec![format!(
             "{open} open, {} served, {refused} refused; {bytes_in} in, {bytes_out} out",
             self.served + self.cut

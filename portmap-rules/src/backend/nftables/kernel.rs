@@ -76,6 +76,9 @@ pub(super) const NFT_RETURN: i32 = -5;
 // What expressions are made of.
 pub(super) const NFTA_META_KEY: u16 = 2;
 pub(super) const NFTA_META_DREG: u16 = 1;
+pub(super) const NFTA_META_SREG: u16 = 3;
+pub(super) const NFTA_SOCKET_KEY: u16 = 1;
+pub(super) const NFTA_SOCKET_DREG: u16 = 2;
 pub(super) const NFTA_PAYLOAD_DREG: u16 = 1;
 pub(super) const NFTA_PAYLOAD_BASE: u16 = 2;
 pub(super) const NFTA_PAYLOAD_OFFSET: u16 = 3;

@@ -13,10 +13,11 @@ use crate::{
                 NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_FIB_DREG, NFTA_FIB_FLAGS, NFTA_FIB_RESULT,
                 NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM, NFTA_LOOKUP_DREG,
                 NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG, NFTA_META_DREG,
-                NFTA_META_KEY, NFTA_NAT_FAMILY, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN,
-                NFTA_NAT_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN,
-                NFTA_PAYLOAD_OFFSET, NFTA_RANGE_FROM_DATA, NFTA_RANGE_OP, NFTA_RANGE_SREG,
-                NFTA_RANGE_TO_DATA, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, nfproto,
+                NFTA_META_KEY, NFTA_META_SREG, NFTA_NAT_FAMILY, NFTA_NAT_REG_ADDR_MIN,
+                NFTA_NAT_REG_PROTO_MIN, NFTA_NAT_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG,
+                NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_RANGE_FROM_DATA, NFTA_RANGE_OP,
+                NFTA_RANGE_SREG, NFTA_RANGE_TO_DATA, NFTA_SOCKET_DREG, NFTA_SOCKET_KEY,
+                NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, nfproto,
             },
             register::{self, FIRST},
         },
@@ -28,6 +29,7 @@ use crate::{
 pub(super) enum Meta {
     InInterface = 6,
     OutInterface = 7,
+    Mark = 3,
     Family = 15,
     Protocol = 16,
 }
@@ -53,6 +55,13 @@ pub(super) enum Ct {
     Status = 2,
 }
 
+/// `enum nft_socket_keys`
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Socket {
+    Transparent = 0,
+    Wildcard = 2,
+}
+
 /// What ends a rule, or an element of a verdict map.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Code<'a> {
@@ -76,6 +85,22 @@ pub(super) fn meta(writer: &mut Writer, key: Meta, register: u32) {
     expression(writer, "meta", |writer| {
         writer.be32(NFTA_META_KEY, key as u32);
         writer.be32(NFTA_META_DREG, register);
+    });
+}
+
+/// The first register into `meta mark`, say.
+pub(super) fn set_meta(writer: &mut Writer, key: Meta) {
+    expression(writer, "meta", |writer| {
+        writer.be32(NFTA_META_KEY, key as u32);
+        writer.be32(NFTA_META_SREG, FIRST);
+    });
+}
+
+/// `socket transparent`, `socket wildcard`: one byte. Ends the rule where the packet is for no socket.
+pub(super) fn socket(writer: &mut Writer, key: Socket) {
+    expression(writer, "socket", |writer| {
+        writer.be32(NFTA_SOCKET_KEY, key as u32);
+        writer.be32(NFTA_SOCKET_DREG, FIRST);
     });
 }
 
@@ -109,12 +134,17 @@ pub(super) fn ct(writer: &mut Writer, key: Ct) {
 
 /// The first register and a mask.
 pub(super) fn and(writer: &mut Writer, mask: &[u8]) {
+    bits(writer, mask, &[0; 16][..mask.len()]);
+}
+
+/// The first register and a mask, and then other bits flipped: set, where the mask leaves none of them.
+pub(super) fn bits(writer: &mut Writer, mask: &[u8], flipped: &[u8]) {
     expression(writer, "bitwise", |writer| {
         writer.be32(NFTA_BITWISE_SREG, FIRST);
         writer.be32(NFTA_BITWISE_DREG, FIRST);
         writer.be32(NFTA_BITWISE_LEN, mask.len() as u32);
         data(writer, NFTA_BITWISE_MASK, mask);
-        data(writer, NFTA_BITWISE_XOR, &[0; 16][..mask.len()]);
+        data(writer, NFTA_BITWISE_XOR, flipped);
     });
 }
 

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{
-    expression::{self, Ct, Fib, Meta},
+    expression::{self, Ct, Fib, Meta, Socket},
     packet,
     value::{self, Bytes},
 };
@@ -74,6 +74,8 @@ impl Known {
             What::Connection(Connection::DestinationRewritten) => {
                 any_bit(writer, not, Ct::Status, DESTINATION_REWRITTEN);
             }
+            What::SocketIsTransparent => socket(writer, not, Socket::Transparent),
+            What::SocketIsWildcard => socket(writer, not, Socket::Wildcard),
             What::InSet(key, set) => {
                 self.load(writer, key);
                 expression::look_up(writer, not, set);
@@ -137,6 +139,12 @@ fn field(writer: &mut Writer, not: bool, field: Field, value: Bytes) {
 fn local(writer: &mut Writer, not: bool, addr: Fib) {
     expression::fib_type(writer, addr);
     expression::compare(writer, not, &LOCAL.to_ne_bytes());
+}
+
+/// A packet that is for no socket matches neither the question nor its opposite.
+fn socket(writer: &mut Writer, not: bool, key: Socket) {
+    expression::socket(writer, key);
+    expression::compare(writer, false, &[u8::from(!not)]);
 }
 
 fn any_bit(writer: &mut Writer, not: bool, key: Ct, bits: u32) {

@@ -3,14 +3,14 @@
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
 use super::{
-    expression::{self, Code},
+    expression::{self, Code, Meta},
     family,
     matches::Known,
     set,
     value::{self, Bytes},
 };
 use crate::{
-    DataType, Family, Name, NatPorts, Rule, TableId, Target,
+    DataType, Family, Mark, Name, NatPorts, Rule, TableId, Target,
     backend::{
         netlink::Writer,
         nftables::{
@@ -67,6 +67,11 @@ fn target(
         Target::Return => expression::verdict(writer, Code::Return),
         Target::Jump(chain) => expression::verdict(writer, Code::Jump(chain)),
         Target::Masquerade => expression::masquerade(writer),
+        Target::Mark(Mark { value, mask }) => {
+            expression::meta(writer, Meta::Mark, FIRST);
+            expression::bits(writer, &(!mask).to_ne_bytes(), &value.to_ne_bytes());
+            expression::set_meta(writer, Meta::Mark);
+        }
         Target::Dnat { to, ports } => {
             let port = match ports {
                 NatPorts::Keep => None,
