@@ -14,8 +14,8 @@
 //!   the kernel
 //! ```
 //!
-//! It does no I/O but taking host sockets (see [`Reservation`]), and holds no way of publishing itself but the one that
-//! puts two together, [`HybridMapper`]: the others are `portmap-proxy` and `portmap-rules`, or your own type.
+//! It does no I/O but taking host sockets (see [`Reservation`]) and finding who has them ([`holders`]), and holds no way of
+//! publishing itself but the one that puts two together, [`HybridMapper`]: the others are `portmap-proxy` and `portmap-rules`, or your own type.
 //!
 //! # The life of a lease
 //! 1. **Asked**: [`Publish`] names an [`Endpoint`] and its [`Mapping`]s. Bad input is refused before anything is touched.
@@ -59,6 +59,7 @@ pub use binding::{Binding, HostAddr};
 pub use boxed::BoxPortMapper;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{BoxError, Error, ErrorKind, WithCauses};
+pub use holder::{Holder, Process, holders};
 pub use hybrid::HybridMapper;
 pub use lease::{Established, Hold, Lease, NotReleased, ReleaseError};
 pub use mapper::PortMapper;

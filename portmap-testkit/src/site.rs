@@ -46,6 +46,11 @@ impl Site {
     /// # Cancel safety
     /// Dropping the future leaves nothing.
     pub async fn new() -> Result<Self, LabError> {
+        Self::with_headers(false).await
+    }
+
+    /// Makes a site where the webapp of `web` reads headers of the PROXY protocol, or doesn't.
+    pub(crate) async fn with_headers(read: bool) -> Result<Self, LabError> {
         let lab = Lab::new().await?;
         let host = lab.host();
         for (name, value) in SETTINGS {
@@ -60,7 +65,11 @@ impl Site {
             docker0.container("neighbour"),
             br0.container("other"),
         )?;
-        let webapps = [Webapp::start(&web, 80).await?, Webapp::start(&other, 80).await?];
+        let web_80 = match read {
+            true => Webapp::start_proxied(&web, 80).await?,
+            false => Webapp::start(&web, 80).await?,
+        };
+        let webapps = [web_80, Webapp::start(&other, 80).await?];
         Ok(Self { lab, docker0, br0, web, neighbour, other, webapps })
     }
 

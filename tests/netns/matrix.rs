@@ -3,14 +3,15 @@
 //!
 //! `PORTMAP_BLESS=1 cargo test --features netns --test netns matrix` writes `docs/access-paths.md` anew.
 
-use std::{env, fs, path::Path as File};
+use std::{env, fs, path::Path as File, sync::Arc};
 
 use portmap::{
-    BoxError, ProxyMapper,
-    rules::{Hairpin, Layout, Loopback, Policy},
+    BoxError, Error, Lease, PortMapper, ProxyMapper, Publish,
+    proxy::SourceAddress,
+    rules::{Hairpin, Layout, Loopback, Policy, TransparentRouting},
 };
 use portmap_testkit::{
-    Need, Suite,
+    Need, Site, Suite,
     matrix::{Column, Kind, Matrix, Outcome, Path, SeenAs, Table},
 };
 
@@ -58,7 +59,35 @@ fn all() -> Matrix {
         let model = Model { policy: Some(policy), proxy: true, netfilter: false };
         matrix = matrix.with(predicted(column, model));
     }
-    matrix
+    matrix.with(with_headers()).with(transparent())
+}
+
+fn with_headers() -> Column {
+    let source = SourceAddress::ProxyProtocolV2;
+    let mapper = move |_| async move { Ok(ProxyMapper::new().source_address(source)) };
+    Column::new("proxy, PROXY protocol", Kind::ProxyWithHeaders, mapper).reads_headers()
+}
+
+fn transparent() -> Column {
+    Column::new("proxy, transparent", Kind::TransparentProxy, |site: Arc<Site>| async move {
+        let bridges = site.networks().map(|bridge| bridge.name().parse());
+        let bridges = bridges.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let _routing = TransparentRouting::set_up(bridges).await?;
+        let mapper = ProxyMapper::new().source_address(SourceAddress::Transparent);
+        Ok(Routed { mapper, _routing })
+    })
+}
+
+/// A transparent proxy, and the routing that it takes.
+struct Routed {
+    mapper: ProxyMapper,
+    _routing: TransparentRouting,
+}
+
+impl PortMapper for Routed {
+    async fn publish(&self, request: Publish) -> Result<Lease, Error> {
+        self.mapper.publish(request).await
+    }
 }
 
 /// Both hairpin policies on bridges whose packets meet the rules.
@@ -145,7 +174,8 @@ Where a cell says no more, it holds for TCP and UDP, IPv4 and IPv6.
 
 TABLE
 
-The columns: the userland proxy alone; NAT alone (`Loopback::Nat`) by nftables or iptables; the same rules in the layout
+The columns: the userland proxy alone; the same with headers of the PROXY protocol (version 2), and transparent, as
+[who-is-calling.md](who-is-calling.md) explains; NAT alone (`Loopback::Nat`) by nftables or iptables; the same rules in the layout
 that leaves paths to a proxy (`Loopback::Proxy`), but without one, to show which these are; and both, as
 `HybridMapper` has them. Bridges show netfilter nothing (`br_netfilter` is off), and hairpin traffic is masqueraded: the
 defaults. What differs elsewhere is tested beside this.

@@ -17,6 +17,7 @@ pub struct Column {
     expected: Expected,
     predicted: Option<Predicted>,
     protocols: &'static [Protocol],
+    headers: bool,
     setup: Setup,
 }
 
@@ -37,6 +38,7 @@ impl Column {
             expected: Box::new(move |path, family, protocol| kind.expected(path, family, protocol)),
             predicted: None,
             protocols: &[Protocol::Tcp, Protocol::Udp],
+            headers: false,
             setup: Setup::new(mapper),
         }
     }
@@ -45,6 +47,14 @@ impl Column {
     #[must_use]
     pub fn without_udp(mut self) -> Self {
         self.protocols = &[Protocol::Tcp];
+        self
+    }
+
+    /// Publishes a webapp that takes its callers from headers of the PROXY protocol, and answers nobody without one: see
+    /// [`Webapp::start_proxied`](crate::Webapp::start_proxied).
+    #[must_use]
+    pub fn reads_headers(mut self) -> Self {
+        self.headers = true;
         self
     }
 
@@ -73,7 +83,7 @@ impl Column {
 
     /// Publishes, and makes every call.
     pub(super) async fn measure(self) -> Result<Measured, BoxError> {
-        let site = Arc::new(Site::new().await?);
+        let site = Arc::new(Site::with_headers(self.headers).await?);
         let mapper = self.setup.make(&site).await?;
         let scene = Scene::new(&site).await?;
         let specs = self

@@ -10,6 +10,11 @@ use super::{Family, Outcome, Path, SeenAs};
 pub enum Kind {
     /// A userland proxy: every path that leads to the host's sockets is served, and the container sees the gateway.
     Proxy,
+    /// A userland proxy that tells the container who is calling, by headers of the PROXY protocol: see
+    /// [`Column::reads_headers`](super::Column::reads_headers).
+    ProxyWithHeaders,
+    /// A userland proxy that speaks from its clients' own addresses, where the container's answers come back to it.
+    TransparentProxy,
     /// NAT alone, for the host's own connections too.
     Nat,
     /// NAT that leaves to a proxy what that serves better, and no proxy.
@@ -39,6 +44,13 @@ impl Kind {
             (Path::Transit, _) => Delivered(Client),
 
             (_, Self::Proxy) => Delivered(Gateway),
+            (_, Self::ProxyWithHeaders) => Delivered(Client),
+            // Answers to loopback and link-local addresses stay in the container, those to its neighbours on their bridge.
+            (
+                Path::OutsideClient | Path::OwnAddress | Path::OtherNetwork,
+                Self::TransparentProxy,
+            ) => Delivered(Client),
+            (_, Self::TransparentProxy) => Delivered(Gateway),
 
             (Path::OutsideClient, Self::Nat | Self::NatBesideProxy | Self::Hybrid) => {
                 Delivered(Client)
