@@ -158,6 +158,8 @@ impl error::Error for NetworkParseError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     fn error(text: &str) -> NetworkParseError {
@@ -190,5 +192,24 @@ mod tests {
         let text = "br=2001:db8::/64,192.0.2.0/24,icc=on,gateway=192.0.2.1,mode=nat";
         let network: Network = text.parse().unwrap();
         assert_eq!(network.to_string(), "br=192.0.2.0/24,2001:db8::/64");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            let _ = text.parse::<Network>();
+        }
+
+        #[test]
+        fn whatever_is_read_is_displayed_so_that_it_reads_the_same(
+            parts in vec("[0-9a-f:.]{1,8}/[0-9]{1,3}|192\\.0\\.2\\.0/2[4-9]|2001:db8::/64|gateway=[0-9a-f:.]{1,9}|icc=(on|off)|internal|mode=(nat|nat-unprotected|routed)|trusted=[a-z0-9. -]{1,17}", 0..5),
+        ) {
+            let text = format!("br0=192.0.2.0/24,{}", parts.join(","));
+            for text in [text.as_str(), text.trim_end_matches(',')] {
+                if let Ok(network) = text.parse::<Network>() {
+                    prop_assert_eq!(network.to_string().parse(), Ok(network));
+                }
+            }
+        }
     }
 }

@@ -39,3 +39,31 @@ impl<'a> Saved<'a> {
         chains.map(|(name, rules)| (*name, rules.as_slice()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_rule_is_in_its_chain_and_no_text_is_too_strange(
+            lines in vec("\\*(nat|raw)|:A - \\[0:0\\]|:B|-A (A|B) .{0,9}|-A [AB]?|COMMIT|.{0,9}", 0..20),
+        ) {
+            let text = lines.join("\n");
+            let saved = Saved::parse(&text);
+            let mut rules = 0;
+            for table in ["", "nat", "raw"] {
+                for (chain, found) in saved.chains(table) {
+                    prop_assert_eq!(saved.chain(table, chain), Some(found));
+                    rules += found.len();
+                }
+            }
+            // A table may be called otherwise too: a line of the last kind that begins with an asterisk.
+            let appended = text.lines().filter(|line| line.starts_with("-A ")).count();
+            let others = text.lines().any(|line| line.starts_with('*') && !["*nat", "*raw", "*"].contains(&line));
+            prop_assert!(rules == appended || others);
+        }
+    }
+}

@@ -110,3 +110,35 @@ fn ack(sequence: u32, payload: &[u8]) -> Ack {
         .map(|text| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned());
     Ack { sequence, error, offset: offset.map(|value| u32::from_ne_bytes(value) as usize), hint }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    /// A message that is as long as it says, more or less.
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let kinds = prop_oneof![Just(NLMSG_ERROR), Just(NLMSG_DONE), any::<u16>()];
+        (kinds, vec(any::<u8>(), 12..60), -2..3_i32).prop_map(|(kind, rest, off)| {
+            let len = (i32::try_from(rest.len()).unwrap_or(0) + 6 + off).unsigned_abs();
+            [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), &rest].concat()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_is_too_strange(messages in vec(message(), 0..4), cut in any::<usize>()) {
+            let mut datagram = messages.concat();
+            datagram.truncate(cut % (datagram.len() + 1));
+            let mut count = 0;
+            for reply in replies(&datagram) {
+                count += 1;
+                if let Reply::Message { attrs, .. } = reply {
+                    prop_assert!(attrs.iter().count() * 4 <= datagram.len());
+                }
+            }
+            prop_assert!(count * 16 <= datagram.len());
+        }
+    }
+}
