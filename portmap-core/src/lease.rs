@@ -51,6 +51,7 @@ pub trait Hold: fmt::Debug + Send + Sync + 'static {
 
 /// What becomes of the TCP connections that are open while a lease is [retargeted](Lease::retarget).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Established {
     /// They go on with the old container, until they end.
     #[default]

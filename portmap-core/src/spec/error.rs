@@ -6,6 +6,7 @@ use crate::{MappingError, PortError, UnknownProtocol};
 
 /// Which port of a [`PortSpec`](super::PortSpec) an error speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SpecPart {
     /// The host's.
     HostPort,

@@ -27,6 +27,7 @@ pub type Key = Vec<Field>;
 
 /// A field of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Field {
     /// `iifname`
     InInterface,
@@ -57,6 +58,7 @@ pub enum Value {
 
 /// What kind of data a map holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DataType {
     /// `ipv4_addr` or `ipv6_addr`
     Addr(Family),

@@ -10,6 +10,7 @@ use crate::{Edit, Family, Hairpin, Interface, Network, Policy, Sysctl, SysctlGua
 /// Who sees to the settings that rules need: forwarding, `route_localnet` on bridges, and for hairpin policy `bridge`
 /// `br_netfilter` and the hairpin flag of bridges' ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum HostSettings {
     /// Somebody else: a host's settings are its administrator's.
     #[default]

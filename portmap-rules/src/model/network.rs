@@ -32,6 +32,7 @@ pub struct Network {
 
 /// How a network is reached from outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum GatewayMode {
     /// By its published ports, through NAT, and in no other way.
     #[default]

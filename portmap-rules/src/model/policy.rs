@@ -66,6 +66,7 @@ pub enum Loopback {
 
 /// What happens to a packet that NAT sends back over the bridge that it came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Hairpin {
     /// Its source becomes the gateway, so that the answer comes to the host. Needs nothing else.
     #[default]

@@ -66,6 +66,7 @@ pub enum End {
 
 /// How a packet is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Loss {
     /// A rule dropped it: the last [`Step`].
     Rule,

@@ -17,6 +17,7 @@ pub struct Difference {
 
 /// What is wrong with a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DifferenceKind {
     /// It should be there.
     Missing,
