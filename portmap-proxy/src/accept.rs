@@ -25,6 +25,7 @@ use crate::{
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
+    spare::{Spare, make_room},
     watch::{Attended, Counters, attend},
 };
 
@@ -102,6 +103,7 @@ where
                         // A client that gave up while it waited, or a network error on its behalf: no reason to wait.
                         if is_exhaustion(&error) {
                             held_up.count(&self.counters);
+                            make_room();
                             if backoff.is_fresh() {
                                 warn!(%error, "no client can be accepted for the moment");
                             }
@@ -141,7 +143,7 @@ where
         });
         let ready = ready.await;
         ready.map_err(|error| Refused::Service(error.into()))?;
-        let spare = self.pressure.spare().map_err(Refused::Accept)?;
+        let spare = Spare::take().map_err(Refused::Accept)?;
         let accepted = pending.accept().map_err(Refused::Accept)?;
         Ok(accepted.and_then(|(stream, client, place)| {
             let container_port = self.container_ports.nth(place)?;

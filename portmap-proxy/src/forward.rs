@@ -24,6 +24,7 @@ use crate::{
     serving::Target,
     settings::Settings,
     silence::{self, Silence},
+    spare::Spare,
     watch::Meter,
 };
 
@@ -87,9 +88,10 @@ where
         let (settings, pressure) = (Arc::clone(&self.settings), Arc::clone(&self.pressure));
         let (mut client, spare, meter) = connection.into_parts();
         Box::pin(async move {
-            drop(spare);
-            let connected = connect(dial, request, settings.dial_limit, &pressure);
+            // Boxed: it is over before anything is carried, and would else take room until the connection's end.
+            let connected = Box::pin(connect(dial, request, settings.dial_limit, &pressure, spare));
             let stream = select! {
+                biased;
                 connected = connected => connected?,
                 // Who has given up keeps no descriptors while a silent container is waited for.
                 _ = client.get().ready(Interest::ERROR) => {
@@ -120,12 +122,13 @@ where
     }
 }
 
-/// Dials within a time limit; waits for a descriptor where there is none left.
+/// Dials within a time limit; where there is no descriptor left, with the spare one, and then waits for one.
 pub(crate) async fn connect<D>(
     mut ready: D,
     request: Dial,
     limit: Duration,
     pressure: &Pressure,
+    mut spare: Spare,
 ) -> Result<D::Response, ForwardError>
 where
     D: Service<Dial> + Clone,
@@ -137,8 +140,10 @@ where
         let mut waiting = None;
         let mut backoff = Backoff::new();
         while dialled.as_ref().is_err_and(|error| is_exhaustion(error.as_ref())) {
-            waiting.get_or_insert_with(|| pressure.wait());
-            backoff.wait().await;
+            if !spare.give_up() {
+                waiting.get_or_insert_with(|| pressure.wait());
+                backoff.wait().await;
+            }
             dialled = again.clone().oneshot(request).await.map_err(Into::into);
         }
         dialled

@@ -18,13 +18,10 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    sync::oneshot,
-};
+use tokio::{net::TcpStream, sync::oneshot};
 use tower::Service;
 
-use crate::Dial;
+use crate::{Dial, connect::connect};
 
 /// A dial service that connects from inside a network namespace: what a container serves on its own 127.0.0.1 can be
 /// published, and a container without any network.
@@ -124,7 +121,7 @@ impl Service<Dial> for NetnsDial {
             let gone = || io::Error::other("the thread in the network namespace has ended");
             ordered.map_err(|_| gone())?;
             let socket = made.await.map_err(|_| gone())??;
-            TcpSocket::from_std_stream(socket.into()).connect(addr).await
+            connect(socket, addr).await
         })
     }
 }
