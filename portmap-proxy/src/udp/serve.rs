@@ -144,8 +144,10 @@ where
     /// Passes on a batch from clients, and one from each container that has something.
     fn carry(&mut self, batch: &mut Batch) -> io::Result<()> {
         let now = Instant::now();
-        self.relay.reply(batch, now)?;
-        let count = self.relay.receive(batch)?;
+        let count = match self.relay.reply(batch, now)? {
+            true => self.relay.receive(batch)?,
+            false => 0,
+        };
         let mut first = 0;
         while let Some(run) = batch.run(first, count) {
             first = run.end;
