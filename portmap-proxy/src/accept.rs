@@ -19,6 +19,7 @@ use crate::{
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
+    spare::{Spare, make_room},
     watch::{Attended, Counters, attend},
 };
 
@@ -100,6 +101,7 @@ where
                         // A client that gave up while it waited, or a network error on its behalf: no reason to wait.
                         if is_exhaustion(&error) {
                             held_up.count(&self.counters);
+                            make_room();
                             if backoff.is_fresh() {
                                 warn!(%error, "no client can be accepted for the moment");
                             }
@@ -139,7 +141,7 @@ where
         });
         let ready = ready.await;
         ready.map_err(|error| Refused::Service(error.into()))?;
-        let spare = self.pressure.spare().map_err(Refused::Accept)?;
+        let spare = Spare::take().map_err(Refused::Accept)?;
         let accepted = pending.accept().map_err(Refused::Accept)?;
         if let Some((stream, ..)) = accepted.as_ref().filter(|_| !self.inherited) {
             // Fails only where the client has gone; the dial will tell.

@@ -1,11 +1,14 @@
 //! An accepted connection.
 
-use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use portmap_core::Port;
 use tokio::net::TcpStream;
 
-use crate::watch::{Counters, Meter, Progress, spans};
+use crate::{
+    spare::Spare,
+    watch::{Counters, Meter, Progress, spans},
+};
 
 /// A client's connection to a published port: what the layers around [`Forward`](crate::Forward) get.
 ///
@@ -17,7 +20,7 @@ pub struct Connection {
     client: SocketAddr,
     container_port: Port,
     /// Held in place of the descriptor that dialling takes.
-    spare: OwnedFd,
+    spare: Spare,
     meter: Arc<Meter>,
 }
 
@@ -26,7 +29,7 @@ impl Connection {
         stream: TcpStream,
         client: SocketAddr,
         container_port: Port,
-        spare: OwnedFd,
+        spare: Spare,
         counters: Arc<Counters>,
     ) -> Self {
         let client = canonical(client);
@@ -72,7 +75,7 @@ impl Connection {
         &self.meter
     }
 
-    pub(crate) fn into_parts(self) -> (Abortive, OwnedFd, Arc<Meter>) {
+    pub(crate) fn into_parts(self) -> (Abortive, Spare, Arc<Meter>) {
         (self.stream, self.spare, self.meter)
     }
 }

@@ -9,10 +9,11 @@ use std::{
 };
 
 use portmap_core::{Endpoint, Port};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use crate::source::connect_from;
+use crate::{connect::connect, source::connect_from};
 
 /// What a dial service is asked for: a connection to a container, on behalf of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +81,13 @@ impl Service<Dial> for TcpDial {
     fn call(&mut self, dial: Dial) -> Self::Future {
         Box::pin(async move {
             match dial.source() {
-                None => TcpStream::connect(dial.addr()).await,
+                None => connect(socket(dial.addr())?, dial.addr()).await,
                 Some(source) => connect_from(source, dial.addr()).await,
             }
         })
     }
+}
+
+fn socket(addr: SocketAddr) -> io::Result<Socket> {
+    Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))
 }

@@ -24,6 +24,7 @@ use crate::{
     serving::Target,
     settings::Settings,
     silence::{self, Silence},
+    spare::Spare,
     watch::Meter,
 };
 
@@ -85,29 +86,12 @@ where
         let spare = self.dial.clone();
         let dial = mem::replace(&mut self.dial, spare);
         let (settings, pressure) = (Arc::clone(&self.settings), Arc::clone(&self.pressure));
-        let (mut client, spare, meter) = connection.into_parts();
+        // Boxed for itself: it is over before anything is carried, and would else take room until the connection's end.
+        let opened = Box::pin(open(dial, request, settings, pressure, connection));
         Box::pin(async move {
-            drop(spare);
-            let connected = connect(dial, request, settings.dial_limit, &pressure);
-            let stream = select! {
-                connected = connected => connected?,
-                // Who has given up keeps no descriptors while a silent container is waited for.
-                _ = client.get().ready(Interest::ERROR) => {
-                    return Err(ForwardError::ClientGone { client: request.client() });
-                }
-            };
-            drop(pressure);
-            let failed = |source: BoxError| ForwardError::dial(request, source);
-            settings.tune(SockRef::from(&stream)).map_err(|error| failed(error.into()))?;
-            let silence = silence::watch(&settings, &meter);
-            let source = settings.source;
-            drop(settings);
-            let observed = stream.local_addr().map_err(|error| failed(error.into()))?;
-            meter.dialled(request.addr(), observed);
-            let mut endpoint = Abortive::new(stream);
-            let introduced = source.introduce(&mut endpoint, request.client(), &client).await;
-            introduced.map_err(|error| failed(error.into()))?;
-            let ending = carry(&mut client, &mut endpoint, &meter, silence).await;
+            let mut opened = opened.await?;
+            let ending = carry(&mut opened).await;
+            let Opened { client, endpoint, observed, meter, .. } = opened;
             if ending == Ending::Closed {
                 client.close();
                 endpoint.close();
@@ -120,12 +104,55 @@ where
     }
 }
 
-/// Dials within a time limit; waits for a descriptor where there is none left.
+/// A connection that has reached its container.
+struct Opened {
+    client: Abortive,
+    endpoint: Abortive,
+    observed: SocketAddr,
+    meter: Arc<Meter>,
+    silence: Option<Silence>,
+}
+
+/// Dials the container, and tells it who is calling where that is wanted.
+async fn open<D>(
+    dial: D,
+    request: Dial,
+    settings: Arc<Settings>,
+    pressure: Arc<Pressure>,
+    connection: Connection,
+) -> Result<Opened, ForwardError>
+where
+    D: Service<Dial, Response = TcpStream> + Clone,
+    D::Error: Into<BoxError>,
+{
+    let (client, spare, meter) = connection.into_parts();
+    let connected = connect(dial, request, settings.dial_limit, &pressure, spare);
+    let stream = select! {
+        biased;
+        connected = connected => connected?,
+        // Who has given up keeps no descriptors while a silent container is waited for.
+        _ = client.get().ready(Interest::ERROR) => {
+            return Err(ForwardError::ClientGone { client: request.client() });
+        }
+    };
+    let failed = |source: BoxError| ForwardError::dial(request, source);
+    settings.tune(SockRef::from(&stream)).map_err(|error| failed(error.into()))?;
+    let observed = stream.local_addr().map_err(|error| failed(error.into()))?;
+    meter.dialled(request.addr(), observed);
+    let mut endpoint = Abortive::new(stream);
+    let introduced = settings.source.introduce(&mut endpoint, request.client(), &client).await;
+    introduced.map_err(|error| failed(error.into()))?;
+    let silence = silence::watch(&settings, &meter);
+    Ok(Opened { client, endpoint, observed, meter, silence })
+}
+
+/// Dials within a time limit; where there is no descriptor left, with the spare one, and then waits for one.
 pub(crate) async fn connect<D>(
     mut ready: D,
     request: Dial,
     limit: Duration,
     pressure: &Pressure,
+    mut spare: Spare,
 ) -> Result<D::Response, ForwardError>
 where
     D: Service<Dial> + Clone,
@@ -137,8 +164,10 @@ where
         let mut waiting = None;
         let mut backoff = Backoff::new();
         while dialled.as_ref().is_err_and(|error| is_exhaustion(error.as_ref())) {
-            waiting.get_or_insert_with(|| pressure.wait());
-            backoff.wait().await;
+            if !spare.give_up() {
+                waiting.get_or_insert_with(|| pressure.wait());
+                backoff.wait().await;
+            }
             dialled = again.clone().oneshot(request).await.map_err(Into::into);
         }
         dialled
@@ -153,12 +182,8 @@ where
 
 /// Relays until the end, or for as long as it is not silent for too long. By reference: a future keeps what it is given,
 /// and what it then makes of it.
-async fn carry(
-    client: &mut Abortive,
-    endpoint: &mut Abortive,
-    meter: &Meter,
-    mut silence: Option<Silence>,
-) -> Ending {
+async fn carry(opened: &mut Opened) -> Ending {
+    let Opened { client, endpoint, meter, silence, .. } = opened;
     let mut relayed = pin!(relay(client.get_mut(), endpoint.get_mut(), meter));
     poll_fn(|cx| match relayed.as_mut().poll(cx) {
         Poll::Pending => {

@@ -33,6 +33,7 @@
 
 mod accept;
 mod check;
+mod connect;
 mod connection;
 mod dial;
 mod forward;
@@ -46,6 +47,7 @@ mod serving;
 mod settings;
 mod silence;
 mod source;
+mod spare;
 mod udp;
 mod watch;
 mod watched;

@@ -259,10 +259,8 @@ where
                     ForwardSession::new(self.session_dial.clone(), target, settings, pressure);
                 let service = self.session_layer.layer(forward);
                 each_port(reserved, |socket, port| {
-                    let (pressure, counters) = (Arc::clone(&self.pressure), Arc::clone(&counters));
-                    let service = service.clone();
-                    let serve =
-                        Serve::new(socket, port, service, pressure, &self.settings, counters);
+                    let (service, counters) = (service.clone(), Arc::clone(&counters));
+                    let serve = Serve::new(socket, port, service, &self.settings, counters);
                     serve.map(|serve| datagrams.push(serve))
                 })?;
             } else {

@@ -21,14 +21,11 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    sync::oneshot,
-};
+use tokio::{net::TcpStream, sync::oneshot};
 use tower::Service;
 
 pub use self::{error::NetnsError, sessions::NetnsUdpDial};
-use crate::Dial;
+use crate::{Dial, connect::connect};
 
 /// A dial service that connects from inside a network namespace: what a container serves on its own 127.0.0.1 can be
 /// published, and a container without any network.
@@ -185,8 +182,6 @@ impl Service<Dial> for NetnsDial {
 
     fn call(&mut self, dial: Dial) -> Self::Future {
         let socket = self.socket(dial.addr(), Protocol::TCP);
-        Box::pin(async move {
-            TcpSocket::from_std_stream(socket.await?.into()).connect(dial.addr()).await
-        })
+        Box::pin(async move { connect(socket.await?, dial.addr()).await })
     }
 }

@@ -3,21 +3,14 @@
 use std::{
     error::Error,
     io,
-    os::fd::OwnedFd,
-    sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use rustix::{
-    event::{EventfdFlags, eventfd},
-    io::Errno,
-};
+use rustix::io::Errno;
 use tokio::time;
 
-use crate::relay::PIPES;
+use crate::spare::make_room;
 
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(200);
@@ -25,13 +18,11 @@ const LONGEST: Duration = Duration::from_millis(200);
 /// Sees to it that an accepted client gets its second descriptor.
 ///
 /// A proxied connection takes two: one is accepted, one is dialled. Were all of them taken by accepting, nobody could be
-/// served, and nothing would ever come free. So whoever accepts has a spare one first, and gives it back for dialling.
-/// Where somebody else is quicker to take it, the client waits, and nobody accepts until it has been served.
+/// served, and nothing would ever come free. So whoever accepts has a [`Spare`](crate::spare::Spare) one first, and gives it
+/// up where dialling finds none. Where somebody else is quicker to take that, the client waits, and nobody accepts until it has been served.
 #[derive(Debug, Default)]
 pub(crate) struct Pressure {
     waiting: AtomicUsize,
-    /// What spare descriptors are copies of.
-    model: OnceLock<OwnedFd>,
 }
 
 /// One waiting client.
@@ -41,25 +32,9 @@ pub(crate) struct Waiting<'a>(&'a Pressure);
 impl Pressure {
     /// An accepted client finds no descriptor.
     pub(crate) fn wait(&self) -> Waiting<'_> {
-        PIPES.close_idle();
+        make_room();
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Waiting(self)
-    }
-
-    /// A descriptor to hold in place of one that will be opened.
-    pub(crate) fn spare(&self) -> io::Result<OwnedFd> {
-        let model = match self.model.get() {
-            Some(model) => model,
-            None => {
-                let model = eventfd(0, EventfdFlags::CLOEXEC)?;
-                self.model.get_or_init(|| model)
-            }
-        };
-        model.try_clone().or_else(|_| {
-            // Idle pipes are worth less than a client.
-            PIPES.close_idle();
-            model.try_clone()
-        })
     }
 
     /// Whether no accepted client waits for a descriptor.

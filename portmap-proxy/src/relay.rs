@@ -8,12 +8,15 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-use std::pin::pin;
+use std::{future::Future, pin::pin};
 
 use tokio::{net::TcpStream, select};
 
 pub(crate) use self::pool::PIPES;
-use self::{direction::Direction, pool::Pool};
+use self::{
+    direction::{Direction, Ended},
+    pool::Pool,
+};
 use crate::watch::Meter;
 
 /// One of the two peers of a proxied connection.
@@ -93,13 +96,16 @@ async fn pump_both(up: &mut Direction<'_>, down: &mut Direction<'_>) -> Result<(
     // Which one is asked first makes no difference: a wake-up asks both, until one has ended.
     select! {
         biased;
-        ended = &mut up => {
-            let lost = ended?.passed_on().await?.lost();
-            select! { biased; other = down => other.map(drop), lost = lost => Err(lost) }
-        }
-        ended = &mut down => {
-            let lost = ended?.passed_on().await?.lost();
-            select! { biased; other = up => other.map(drop), lost = lost => Err(lost) }
-        }
+        ended = &mut up => Box::pin(pump_rest(ended?, down)).await,
+        ended = &mut down => Box::pin(pump_rest(ended?, up)).await,
     }
+}
+
+/// Boxed, for most connections are idle with both directions open, and would else have room for this.
+async fn pump_rest<T>(
+    ended: Ended<'_, '_>,
+    other: impl Future<Output = Result<T, Side>>,
+) -> Result<(), Side> {
+    let lost = ended.passed_on().await?.lost();
+    select! { biased; other = other => other.map(drop), lost = lost => Err(lost) }
 }

@@ -542,3 +542,35 @@ async fn a_disarmed_lease_leaves_its_ports_published() {
     sleep(SHORT).await;
     exchange(&client(host).await, &container).await;
 }
+
+/// Sockets that ask again as soon as they are answered, beside others that come now and then: the port is busy and idle by
+/// turns. Each waits for its own answer, and 5 s at most: one that lay there until the next came would be too late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_datagram_waits_for_the_next_one() {
+    let container = udp_container().await;
+    let lease = publish_udp(&ProxyMapper::new(), &container).await;
+    let echo = tokio::spawn(async move {
+        loop {
+            let (heard, proxy) = receive(&container).await;
+            container.send_to(&heard, proxy).await.unwrap();
+        }
+    });
+    for sockets in [1, 2, 3, 16] {
+        let mut asking = tokio::task::JoinSet::new();
+        for number in 0..sockets {
+            let client = client(addr(&lease)).await;
+            asking.spawn(async move {
+                for round in 0_u32..1000 {
+                    client.send(&round.to_be_bytes()).await.unwrap();
+                    assert_eq!(receive(&client).await.0, round.to_be_bytes());
+                    if (round + number) % 100 == 0 {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            });
+        }
+        asking.join_all().await;
+    }
+    echo.abort();
+    lease.release().await.unwrap();
+}

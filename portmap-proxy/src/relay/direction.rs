@@ -3,10 +3,12 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
+    io::ErrorKind::WouldBlock,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
+use rustix::net::{SendFlags, send};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
     net::tcp::{ReadHalf, WriteHalf},
@@ -133,27 +135,72 @@ impl<'a> Direction<'a> {
     fn poll_copy(&mut self, cx: &mut Context<'_>) -> Poll<Result<Moved, Side>> {
         SHARED.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
-            let read = Pin::new(&mut self.from.0).poll_read(cx, &mut buffer);
+            let read = self.poll_read(cx, &mut buffer);
             if read.is_pending() {
                 self.pace.waits();
             }
-            ready!(read).map_err(|_| self.from.1)?;
-            let bytes = buffer.filled();
-            if bytes.is_empty() {
+            ready!(read)?;
+            let count = buffer.filled().len();
+            if count == 0 {
                 return Poll::Ready(Ok(Moved::End));
             }
-            self.pace.read(bytes.len() == BUFFER);
-            let written = match Pin::new(&mut self.to.0).poll_write(cx, bytes) {
-                Poll::Ready(written) => written.map_err(|_| self.to.1)?,
-                Poll::Pending => 0,
+            self.pace.read(count == BUFFER);
+            // Whether that was all, before it is written: mostly this asks nobody but the runtime.
+            let next = match count < BUFFER {
+                true => Some(self.poll_read(cx, &mut buffer)),
+                false => None,
+            };
+            let bytes = buffer.filled();
+            let ended = bytes.len() == count && matches!(next, Some(Poll::Ready(Ok(()))));
+            let written = match ended {
+                true => self.write_last(bytes)?,
+                false => self.poll_write(cx, bytes)?,
             };
             self.took(written);
-            let rest = &bytes[written..];
-            Poll::Ready(Ok(match rest.is_empty() {
-                true => Moved::All,
-                false => Moved::Part(Rest::Bytes(rest.to_vec())),
-            }))
+            if let Some(Poll::Ready(Err(lost))) = next {
+                // It would be taken for an orderly end the next time: the kernel tells of it once.
+                return Poll::Ready(Err(lost));
+            }
+            if written < bytes.len() {
+                let rest = bytes[written..].to_vec();
+                return Poll::Ready(Ok(Moved::Part(Rest::Bytes(rest))));
+            }
+            match next {
+                Some(Poll::Pending) => {
+                    self.pace.waits();
+                    Poll::Pending
+                }
+                _ if ended => Poll::Ready(Ok(Moved::End)),
+                _ => Poll::Ready(Ok(Moved::All)),
+            }
         })
+    }
+
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<(), Side>> {
+        Pin::new(&mut self.from.0).poll_read(cx, buffer).map_err(|_| self.from.1)
+    }
+
+    /// Writes what the writer takes at once.
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<usize, Side> {
+        match Pin::new(&mut self.to.0).poll_write(cx, bytes) {
+            Poll::Ready(written) => written.map_err(|_| self.to.1),
+            Poll::Pending => Ok(0),
+        }
+    }
+
+    /// The same for the last bytes of a direction: they wait for the end to be passed on, which is done next, and leave
+    /// in one segment with it.
+    fn write_last(&mut self, bytes: &[u8]) -> Result<usize, Side> {
+        let to = self.to.0.as_ref();
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        match to.try_io(Interest::WRITABLE, || Ok(send(to, bytes, flags)?)) {
+            Err(error) if error.kind() == WouldBlock => Ok(0),
+            written => written.map_err(|_| self.to.1),
+        }
     }
 
     /// Writes on what was read into the buffer, as the writer takes it.

@@ -204,6 +204,38 @@ async fn a_reset_is_noticed_behind_a_full_pipe() {
     }
 }
 
+/// The reader learns of the last bytes and of what is behind them in one go, and the kernel tells of an error once only.
+#[tokio::test]
+async fn a_reset_behind_the_last_bytes_is_not_their_end() {
+    let (client, endpoint, relay) = relayed(pool(8)).await;
+    assert_eq!(endpoint.try_write(b"not all").unwrap(), 7);
+    endpoint.set_zero_linger().unwrap();
+    drop(endpoint);
+    let relayed = timeout(Duration::from_secs(5), relay).await.expect("it goes on").unwrap();
+    assert_eq!(relayed.ending, Ending::Reset(Side::Endpoint));
+    drop(client);
+}
+
+#[tokio::test]
+async fn what_is_said_before_the_end_arrives_with_it() {
+    for len in [1, 64, BUFFER - 1, BUFFER, BUFFER + 1, 3 * BUFFER] {
+        let (mut client, mut endpoint, relay) = relayed(pool(8)).await;
+        let mut sent = 0;
+        while sent < len {
+            sent += endpoint.try_write(&pattern(sent, len - sent)).unwrap();
+        }
+        endpoint.shutdown().await.unwrap();
+        read_pattern(&mut client, 0, len).await;
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "{len} bytes and more");
+        // The other direction is open still.
+        client.write_all(b"thanks").await.unwrap();
+        endpoint.read_exact(&mut [0; 6]).await.unwrap();
+        let relayed = end(client, endpoint, relay).await;
+        assert_eq!((relayed.to_endpoint, relayed.to_client), (6, len as u64));
+        assert_eq!(relayed.ending, Ending::Closed);
+    }
+}
+
 #[tokio::test]
 async fn bulk_on_one_thread_lets_others_through() {
     let (mut sender, mut reader, bulk) = relayed(pool(1)).await;

@@ -9,7 +9,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use portmap_core::{Error, ErrorKind};
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
+
+use crate::connect::connect;
 
 /// Refuses where sockets may not speak from the addresses of others.
 pub(super) fn check() -> Result<(), Error> {
@@ -76,7 +78,7 @@ async fn connect_exactly(source: SocketAddr, addr: SocketAddr) -> io::Result<Tcp
     }
     socket.bind(&source.into())?;
     socket.set_nonblocking(true)?;
-    TcpSocket::from_std_stream(socket.into()).connect(addr).await
+    connect(socket, addr).await
 }
 
 /// A UDP socket that speaks from an address which need not be this host's, connected to `addr`.

@@ -115,9 +115,9 @@ where
         let (settings, pressure) = (Arc::clone(&self.settings), Arc::clone(&self.pressure));
         let (opening, spare, meter) = session.into_parts();
         Box::pin(async move {
-            drop(spare);
             // Boxed: it is over before the session has carried anything, and would else take room until its end.
-            let socket = Box::pin(connect(dial, request, settings.dial_limit, &pressure)).await?;
+            let connected = connect(dial, request, settings.dial_limit, &pressure, spare);
+            let socket = Box::pin(connected).await?;
             drop((settings, pressure));
             let (ended, end) = oneshot::channel();
             let dialled = prepare(socket, header, ended, meter)

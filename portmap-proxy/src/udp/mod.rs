@@ -1,12 +1,12 @@
 //! The data path of UDP: sessions, and the datagrams that go through them.
 
+mod arrivals;
 mod batch;
 mod dial;
 mod forward;
 mod headed;
 mod peer;
 mod relay;
-mod replies;
 mod serve;
 mod session;
 mod socket;

@@ -14,16 +14,16 @@ use tokio::task::AbortHandle;
 
 use super::{
     SessionEnding,
+    arrivals::Arrivals,
     batch::{Batch, Datagrams, Run},
     headed::send_behind,
     peer::{Open, Peer},
-    replies::Replies,
     session::{Dialled, News},
     socket::{send, send_from, tune_listener},
     table::{Flow, Id, Table},
     waiting::Waiting,
 };
-use crate::{Side, settings::Settings, watch::Counters, watched::Watched};
+use crate::{Side, settings::Settings, watch::Counters};
 
 /// How much may wait in all sessions of a listener that are being opened, in bytes: as much as its socket holds.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
@@ -31,10 +31,10 @@ const MOST_WAITING: usize = 4 * 1024 * 1024;
 /// The socket of a published port, and the sessions of its clients.
 #[derive(Debug)]
 pub(super) struct Relay {
-    socket: Watched,
+    socket: HostSocket,
     bound: SocketAddr,
     sessions: Table<Peer>,
-    replies: Replies,
+    arrivals: Arrivals,
     /// Bytes in the sessions that are being opened.
     waiting: usize,
     counters: Arc<Counters>,
@@ -50,9 +50,9 @@ impl Relay {
         let bound = SockRef::from(&socket).local_addr()?.as_socket();
         Ok(Self {
             bound: bound.ok_or(io::ErrorKind::Unsupported)?,
-            socket: Watched::new(socket)?,
+            arrivals: Arrivals::new(socket.clone())?,
+            socket,
             sessions: Table::new(settings.session_limit, settings.session_idle),
-            replies: Replies::default(),
             waiting: 0,
             counters,
         })
@@ -60,30 +60,12 @@ impl Relay {
 
     /// Ready when a client or a container has sent something.
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let clients = self.socket.poll_readable(cx)?;
-        let containers = self.replies.poll_ready(cx)?;
-        match clients.is_ready() || containers.is_ready() {
-            true => Poll::Ready(Ok(())),
-            false => Poll::Pending,
-        }
+        self.arrivals.poll_ready(cx)
     }
 
     /// Receives from clients, up to a batch; says how many buffers it filled.
     pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<usize> {
-        let mut received = 0;
-        let tried = self.socket.try_io(|socket| {
-            let more;
-            (received, more) = batch.receive(socket)?;
-            match more {
-                true => Ok(()),
-                // That was all: no system call is needed to learn that there is no more.
-                false => Err(io::ErrorKind::WouldBlock.into()),
-            }
-        });
-        match tried {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(received),
-        }
+        self.arrivals.receive(batch)
     }
 
     /// The session that datagrams belong to, whether or not there is one.
@@ -166,7 +148,7 @@ impl Relay {
             // It has ended meanwhile; dropping the sender says so.
             return Ok(());
         };
-        if let Err(error) = self.replies.add(id, &dialled.socket) {
+        if let Err(error) = self.arrivals.add(id, &dialled.socket) {
             let lost = self.sessions.remove(id);
             self.end(lost, SessionEnding::Evicted);
             return Err(error);
@@ -201,15 +183,15 @@ impl Relay {
         }
     }
 
-    /// Passes on what containers have sent, up to a batch of each that has something. Says whether any had.
+    /// Passes on what containers have sent, up to a batch of each that has something. Says whether clients have, too.
     pub(super) fn reply(&mut self, batch: &mut Batch, now: Instant) -> io::Result<bool> {
-        let found = self.replies.find()?;
-        for index in 0..found {
-            if let Some(id) = self.replies.found(index) {
-                self.reply_from(id, batch, now);
-            }
+        let clients = self.arrivals.find()?;
+        let mut index = 0;
+        while let Some(id) = self.arrivals.found(index) {
+            self.reply_from(id, batch, now);
+            index += 1;
         }
-        Ok(found > 0)
+        Ok(clients)
     }
 
     fn reply_from(&mut self, id: Id, batch: &mut Batch, now: Instant) {

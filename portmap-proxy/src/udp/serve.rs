@@ -28,10 +28,10 @@ use super::{
 };
 use crate::{
     connection::canonical,
-    pressure::Pressure,
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
+    spare::Spare,
     watch::{Attended, Counters, attend},
 };
 
@@ -43,7 +43,6 @@ pub(crate) struct Serve<S> {
     relay: Relay,
     container_port: Port,
     service: S,
-    pressure: Arc<Pressure>,
     drain_limit: Duration,
     services: JoinSet<Result<(), BoxError>>,
     news: mpsc::UnboundedSender<News>,
@@ -65,7 +64,6 @@ where
         socket: HostSocket,
         container_port: Port,
         service: S,
-        pressure: Arc<Pressure>,
         settings: &Settings,
         counters: Arc<Counters>,
     ) -> io::Result<Self> {
@@ -74,7 +72,6 @@ where
             relay: Relay::new(socket, settings, Arc::clone(&counters))?,
             container_port,
             service,
-            pressure,
             drain_limit: settings.drain_limit,
             services: JoinSet::new(),
             news,
@@ -147,8 +144,10 @@ where
     /// Passes on a batch from clients, and one from each container that has something.
     fn carry(&mut self, batch: &mut Batch) -> io::Result<()> {
         let now = Instant::now();
-        self.relay.reply(batch, now)?;
-        let count = self.relay.receive(batch)?;
+        let count = match self.relay.reply(batch, now)? {
+            true => self.relay.receive(batch)?,
+            false => 0,
+        };
         let mut first = 0;
         while let Some(run) = batch.run(first, count) {
             first = run.end;
@@ -195,12 +194,12 @@ where
                 return None;
             }
         }
-        let spare = match self.pressure.spare() {
+        let spare = match Spare::take() {
             Ok(spare) => spare,
             // A session that was not used for longest has a descriptor that this one can use.
             Err(_) if self.relay.evict() => {
                 self.say_crowded(now);
-                self.pressure.spare().ok()?
+                Spare::take().ok()?
             }
             Err(error) => {
                 self.say_refused(&error);

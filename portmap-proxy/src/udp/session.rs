@@ -2,7 +2,6 @@
 
 use std::{
     net::{SocketAddr, UdpSocket},
-    os::fd::OwnedFd,
     sync::Arc,
 };
 
@@ -10,7 +9,10 @@ use portmap_core::Port;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Exchanged, table::Id};
-use crate::watch::{Counters, Meter, Progress, spans};
+use crate::{
+    spare::Spare,
+    watch::{Counters, Meter, Progress, spans},
+};
 
 /// A client that wrote to a published UDP port and has no session yet: what the layers around
 /// [`ForwardSession`](crate::ForwardSession) get, once for each session.
@@ -24,7 +26,7 @@ pub struct Session {
     container_port: Port,
     opening: Opening,
     /// Held in place of the descriptor that dialling takes.
-    spare: OwnedFd,
+    spare: Spare,
     meter: Arc<Meter>,
 }
 
@@ -33,7 +35,7 @@ impl Session {
         (client, local): (SocketAddr, SocketAddr),
         container_port: Port,
         opening: Opening,
-        spare: OwnedFd,
+        spare: Spare,
         counters: Arc<Counters>,
     ) -> Self {
         let meter = Meter::new(counters, spans::session(client, local));
@@ -64,7 +66,7 @@ impl Session {
         &self.meter
     }
 
-    pub(super) fn into_parts(self) -> (Opening, OwnedFd, Arc<Meter>) {
+    pub(super) fn into_parts(self) -> (Opening, Spare, Arc<Meter>) {
         (self.opening, self.spare, self.meter)
     }
 }
