@@ -3,6 +3,7 @@
 mod caller;
 mod dial;
 mod faults;
+mod foreign;
 mod limits;
 mod nat;
 mod nat_paths;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     caller::tests(&mut suite);
     retarget::tests(&mut suite);
     dial::tests(&mut suite);
+    foreign::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);
     udp::tests(&mut suite);
