@@ -3,7 +3,8 @@
 //! Runs in a network namespace of its own, as root or in a user namespace. Each round is a process of its own, so that
 //! memory is not that of the round before; the ways take turns. Figures are medians of `ROUNDS` with the lowest and the
 //! highest beside them. Memory is what the process has for itself (`Private_*` of `smaps_rollup`), after publishing less
-//! before; the kernel's sockets are not in it.
+//! before; the kernel's sockets are not in it. A process that begins finds no sockets in the kernel's caches: the first
+//! 10,000 take about twice as long as the next ones, and these are the first.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 use std::{
