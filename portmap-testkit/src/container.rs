@@ -22,7 +22,7 @@ pub struct Container {
     pub(crate) gateway6: Option<Ipv6Addr>,
     /// Last, as it is removed last.
     #[cfg(feature = "containers")]
-    pub(crate) real: Option<RealContainer>,
+    pub(crate) real: Option<Box<RealContainer>>,
 }
 
 impl Container {
@@ -44,7 +44,7 @@ impl Container {
     /// Docker's container, where it is one: see [`Docker`](crate::Docker).
     #[cfg(feature = "containers")]
     pub fn real(&self) -> Option<&RealContainer> {
-        self.real.as_ref()
+        self.real.as_deref()
     }
 
     /// Whether the bridge may send a frame back out of the port it came from: what a container needs

@@ -125,7 +125,7 @@ impl Docker {
             }
         }
         let mut container = bridge.plug(node).await?;
-        container.real = Some(real);
+        container.real = Some(Box::new(real));
         Ok(container)
     }
 }

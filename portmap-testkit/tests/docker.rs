@@ -96,7 +96,7 @@ async fn panics() -> TestResult {
         let _web = docker.webapp(&bridge, "web", 80).await?;
         panic!("on purpose");
     };
-    let panic = AssertUnwindSafe(body()).catch_unwind().await.unwrap_err();
+    let panic = AssertUnwindSafe(body()).catch_unwind().await.expect_err("it panics");
     assert_eq!(panic.downcast_ref(), Some(&"on purpose"));
     assert!(left_of(process::id()).await?.is_empty());
     Ok(())
@@ -161,7 +161,7 @@ async fn refuses() -> TestResult {
     let bridge = lab.docker0().await?;
     // Longer than a hostname can be: the daemon makes the container, and cannot start it.
     let name = "x".repeat(100);
-    let refused = docker.webapp(&bridge, &name, 80).await.unwrap_err();
+    let refused = docker.webapp(&bridge, &name, 80).await.expect_err("it is no name");
     assert!(refused.to_string().contains(&name), "{refused}");
     assert_eq!(left_of(process::id()).await?.len(), 1, "the image");
     let web = docker.webapp(&bridge, "web", 80).await?;

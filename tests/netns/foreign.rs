@@ -171,7 +171,7 @@ impl Scene {
         match served {
             Served::ByRules => self.lab.host().run(alone?.release()).await?,
             Served::ByProxy(chain) => {
-                let refused = alone.unwrap_err();
+                let refused = alone.expect_err("the chain is in the way");
                 let error = refused.downcast_ref::<Error>().ok_or("it is an error of ours")?;
                 assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
                 assert!(error.to_string().contains(chain), "{error}");
