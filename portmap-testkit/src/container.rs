@@ -5,6 +5,8 @@ use std::ops::Deref;
 
 use rtnetlink::LinkBridgePort;
 
+#[cfg(feature = "containers")]
+use crate::docker::RealContainer;
 use crate::error::{LabError, Step};
 use crate::node::Node;
 use crate::veth::Wire;
@@ -18,6 +20,9 @@ pub struct Container {
     pub(crate) wire: Wire,
     pub(crate) gateway4: Ipv4Addr,
     pub(crate) gateway6: Option<Ipv6Addr>,
+    /// Last, as it is removed last.
+    #[cfg(feature = "containers")]
+    pub(crate) real: Option<Box<RealContainer>>,
 }
 
 impl Container {
@@ -34,6 +39,12 @@ impl Container {
     /// The node, for what wants a handle of its own.
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Docker's container, where it is one: see [`Docker`](crate::Docker).
+    #[cfg(feature = "containers")]
+    pub fn real(&self) -> Option<&RealContainer> {
+        self.real.as_deref()
     }
 
     /// Whether the bridge may send a frame back out of the port it came from: what a container needs

@@ -21,6 +21,11 @@ impl LabError {
         Self { step: step.into(), source: None }
     }
 
+    #[cfg(feature = "containers")]
+    pub(crate) fn caused(step: String, source: impl Into<BoxError>) -> Self {
+        Self { step, source: Some(source.into()) }
+    }
+
     /// The kernel's error number, where the kernel refused the step.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.source.as_ref()?.downcast_ref::<io::Error>()?.raw_os_error()

@@ -14,7 +14,7 @@ use crate::node::Node;
 use crate::tool;
 
 /// How long [`Node::exec`] lets a program run.
-const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// What a program left.
 #[derive(Debug, Clone)]

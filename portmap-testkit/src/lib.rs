@@ -7,7 +7,8 @@
 //! namespaces, and says so where it has neither.
 //!
 //! It is for tests and demonstrations on Linux. It isn't a container runtime: a [`Container`] has
-//! a network namespace of its own and shares everything else with the process.
+//! a network namespace of its own and shares everything else with the process. With feature
+//! `containers` it can be a real one, of the machine's Docker: see `Docker`.
 //!
 //! ```no_run
 //! use portmap_testkit::{Lab, Need, Suite, Webapp};
@@ -37,6 +38,8 @@ mod child;
 mod claim;
 mod container;
 pub mod contract;
+#[cfg(feature = "containers")]
+mod docker;
 mod error;
 mod exec;
 mod lab;
@@ -58,6 +61,8 @@ pub use busybox::{Busybox, BusyboxError};
 pub use call::CallError;
 pub use child::{Child, ChildError};
 pub use container::Container;
+#[cfg(feature = "containers")]
+pub use docker::{Docker, RealContainer};
 pub use error::{BoxError, LabError};
 pub use exec::{ExecError, Output};
 pub use lab::Lab;

@@ -34,7 +34,8 @@ pub struct Site {
     web: Container,
     neighbour: Container,
     other: Container,
-    webapps: [Webapp; 2],
+    /// None where the containers are Docker's, and have webapps of their own.
+    webapps: Vec<Webapp>,
 }
 
 impl Site {
@@ -51,15 +52,7 @@ impl Site {
 
     /// Makes a site where the webapp of `web` reads headers of the PROXY protocol, or doesn't.
     pub(crate) async fn with_headers(read: bool) -> Result<Self, LabError> {
-        let lab = Lab::new().await?;
-        let host = lab.host();
-        for (name, value) in SETTINGS {
-            // Where the module is not loaded there is nothing to switch off.
-            if host.read_sysctl(name).await.is_ok() {
-                host.sysctl(name, value).await?;
-            }
-        }
-        let (docker0, br0) = tokio::try_join!(lab.docker0(), lab.br0())?;
+        let (lab, docker0, br0) = networks().await?;
         let (web, neighbour, other) = tokio::try_join!(
             docker0.container("web"),
             docker0.container("neighbour"),
@@ -69,8 +62,26 @@ impl Site {
             true => Webapp::start_proxied(&web, 80).await?,
             false => Webapp::start(&web, 80).await?,
         };
-        let webapps = [web_80, Webapp::start(&other, 80).await?];
+        let webapps = vec![web_80, Webapp::start(&other, 80).await?];
         Ok(Self { lab, docker0, br0, web, neighbour, other, webapps })
+    }
+
+    /// Makes the site with real containers: their webapps are processes inside, and [`webapp`](Self::webapp) is not known.
+    ///
+    /// # Errors
+    /// As [`Lab::new`] and [`Docker::webapp`](crate::Docker::webapp).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing.
+    #[cfg(feature = "containers")]
+    pub async fn of_docker(docker: &crate::Docker) -> Result<Self, LabError> {
+        let (lab, docker0, br0) = networks().await?;
+        let (web, neighbour, other) = tokio::try_join!(
+            docker.webapp(&docker0, "web", 80),
+            docker.busybox(&docker0, "neighbour"),
+            docker.webapp(&br0, "other", 80),
+        )?;
+        Ok(Self { lab, docker0, br0, web, neighbour, other, webapps: Vec::new() })
     }
 
     /// The lab that it is made in.
@@ -109,6 +120,9 @@ impl Site {
     }
 
     /// The webapp of `web`: it knows who called.
+    ///
+    /// # Panics
+    /// Where the containers are Docker's: see `of_docker`.
     pub fn webapp(&self) -> &Webapp {
         &self.webapps[0]
     }
@@ -130,6 +144,20 @@ impl Drop for Site {
             bridge.leave_to_namespace();
         }
     }
+}
+
+/// A lab with two networks and nothing in them.
+async fn networks() -> Result<(Lab, Bridge, Bridge), LabError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    for (name, value) in SETTINGS {
+        // Where the module is not loaded there is nothing to switch off.
+        if host.read_sysctl(name).await.is_ok() {
+            host.sysctl(name, value).await?;
+        }
+    }
+    let (docker0, br0) = tokio::try_join!(lab.docker0(), lab.br0())?;
+    Ok((lab, docker0, br0))
 }
 
 /// A mapper for a site, made on its host.

@@ -7,6 +7,7 @@ mod contract;
 mod dial;
 mod examples;
 mod faults;
+mod foreign;
 mod limits;
 mod matrix;
 mod model;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     retarget::tests(&mut suite);
     dial::tests(&mut suite);
     examples::tests(&mut suite);
+    foreign::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);
     udp::tests(&mut suite);

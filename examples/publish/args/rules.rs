@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use portmap::rules::{Hairpin, Layout, Loopback, Network, Policy, Prefix, UnknownChoice};
+use portmap::rules::{
+    ForeignDrop, Hairpin, Layout, Loopback, Network, Policy, Prefix, UnknownChoice,
+};
 
 use super::read;
 
@@ -29,6 +31,11 @@ pub(crate) struct RulesArgs {
     #[arg(long, value_name = "WAY", value_parser = word::<Hairpin, 2>(["masquerade", "bridge"]))]
     hairpin: Option<Hairpin>,
 
+    /// Where somebody else drops what is forwarded, as dockerd's iptables do: leave it alone and say so (the default), open a
+    /// way through iptables, or don't look
+    #[arg(long, value_name = "WHAT", value_parser = word::<ForeignDrop, 3>(["leave", "open", "ignore"]))]
+    foreign_drop: Option<ForeignDrop>,
+
     /// A network where containers are:
     /// BRIDGE=SUBNET[,SUBNET6][,gateway=IP][,icc=off][,internal][,mode=nat|nat-unprotected|routed].
     /// As often as there are networks, oldest first
@@ -49,6 +56,7 @@ impl RulesArgs {
             loopback: self.loopback.unwrap_or_default(),
             hairpin: self.hairpin.unwrap_or(hairpin),
             prefix: self.prefix.clone().unwrap_or_default(),
+            foreign_drop: self.foreign_drop.unwrap_or_default(),
             ..Policy::default()
         }
     }
@@ -60,6 +68,7 @@ impl RulesArgs {
             ("--loopback", self.loopback.is_some()),
             ("--prefix", self.prefix.is_some()),
             ("--hairpin", self.hairpin.is_some()),
+            ("--foreign-drop", self.foreign_drop.is_some()),
             ("--network", !self.networks.is_empty()),
         ];
         given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))

@@ -2,6 +2,7 @@
 
 mod authors;
 mod drift;
+mod dropping;
 mod iptables;
 pub(crate) mod netlink;
 mod nftables;
@@ -10,6 +11,8 @@ mod sysctl;
 mod worker;
 
 pub use drift::{Drift, DriftWatch};
+pub(crate) use dropping::{DroppingChain, DroppingChains};
+pub(crate) use iptables::Passage;
 pub use iptables::{
     Difference, DifferenceKind, Iptables, IptablesError, IptablesTools, IptablesVariant,
 };

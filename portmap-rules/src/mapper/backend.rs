@@ -7,8 +7,8 @@ use tracing::warn;
 
 use super::lookout::Lookout;
 use crate::{
-    Difference, Iptables, IptablesTools, Layout, Ledger, Nftables, Policy, Prepared, Ruleset,
-    TableOwner,
+    Difference, Iptables, IptablesTools, IptablesVariant, Layout, Ledger, Nftables, Policy,
+    Prepared, Ruleset, TableOwner,
 };
 
 /// The way to the kernel.
@@ -28,6 +28,14 @@ impl Backend {
                 Self::Iptables(OwnedIptables { iptables: Some(iptables), in_force })
             }
         })
+    }
+
+    /// The iptables that it is, where it is one.
+    pub(super) fn variant(&self) -> Option<IptablesVariant> {
+        match self {
+            Self::Nftables(_) => None,
+            Self::Iptables(owned) => owned.iptables.as_ref().map(Iptables::variant),
+        }
     }
 
     /// When to look whether somebody else has changed the rules.

@@ -12,6 +12,7 @@ mod retarget;
 mod settings;
 mod settle;
 mod task;
+mod way;
 
 use portmap_core::{Error, ErrorKind, Lease, PortMapper, Publish};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,6 +26,7 @@ use self::{
     plan::Plan,
     settings::Settings,
     task::{Kernel, Task},
+    way::Way,
 };
 use crate::{Conntrack, Difference, Network, OwnerLock, Policy};
 
@@ -72,9 +74,12 @@ impl RulesMapper {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn open_with(policy: Policy, settings: HostSettings) -> Result<Self, Error> {
+        let lock = OwnerLock::acquire(&policy.prefix)?;
+        let backend = Backend::open(&policy)?;
         let kernel = Kernel {
-            lock: OwnerLock::acquire(&policy.prefix)?,
-            backend: Backend::open(&policy)?,
+            way: Way::open(&policy, backend.variant())?,
+            lock,
+            backend,
             conntrack: Conntrack::open()?,
             settings: Settings::new(settings),
         };

@@ -1,6 +1,6 @@
 //! Publishes and releases, many at once.
 
-use std::{mem, slice};
+use std::{collections::VecDeque, mem, slice};
 
 use portmap_core::{Binding, Error, Lease, Reservation};
 use tracing::debug;
@@ -30,14 +30,17 @@ impl Task {
     /// Has everything that waits done in one transaction. Where that fails, each alone: one that cannot be done must
     /// not stand in the way of the others.
     pub(super) async fn settle(&mut self, waiting: &mut Vec<Waiting>) {
-        let all = mem::take(waiting);
+        let all = self.make_way(mem::take(waiting)).await;
         if all.len() > 1 && self.change(edit_of(&all)).await.is_ok() {
+            self.close_way(&[]).await;
             for one in all {
                 self.finish(one, Ok(())).await;
             }
         } else {
-            for one in all {
+            let mut all = VecDeque::from(all);
+            while let Some(one) = all.pop_front() {
                 let done = self.change(edit_of(slice::from_ref(&one))).await;
+                self.close_way(all.make_contiguous()).await;
                 self.finish(one, done).await;
             }
         }

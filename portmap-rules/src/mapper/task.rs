@@ -15,6 +15,7 @@ use super::{
     order::{Order, Reply},
     settings::Settings,
     settle::Waiting,
+    way::Way,
 };
 use crate::{Conntrack, Difference, Edit, Entry, Interface, Ledger, Network, OwnerLock, Policy};
 
@@ -48,6 +49,7 @@ pub(super) struct Task {
 pub(super) struct Kernel {
     pub(super) settings: Settings,
     pub(super) backend: Backend,
+    pub(super) way: Way,
     pub(super) conntrack: Conntrack,
     pub(super) lock: OwnerLock,
 }
@@ -97,11 +99,12 @@ impl Task {
                 }
             }
         }
-        let Kernel { settings, backend, lock, .. } = self.kernel;
+        let Kernel { settings, backend, way, lock, .. } = self.kernel;
         drop(settings);
         if let Err(error) = backend.close().await {
             warn!(error = %WithCauses(&error), "the rules could not be withdrawn");
         }
+        drop(way);
         drop(lock);
     }
 

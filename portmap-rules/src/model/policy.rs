@@ -19,6 +19,8 @@ pub struct Policy {
     pub isolation: bool,
     /// Whose rules they are.
     pub prefix: Prefix,
+    /// What follows where somebody else drops what is forwarded.
+    pub foreign_drop: ForeignDrop,
 }
 
 impl Default for Policy {
@@ -29,6 +31,7 @@ impl Default for Policy {
             hairpin: Hairpin::default(),
             isolation: true,
             prefix: Prefix::default(),
+            foreign_drop: ForeignDrop::default(),
         }
     }
 }
@@ -76,6 +79,28 @@ pub enum Hairpin {
     Bridge,
 }
 
+/// What a mapper does where a chain of somebody else's drops forwarded packets by its policy: that of `FORWARD` in iptables, as
+/// dockerd and ufw leave it, or a chain of nftables. It has the last word, whatever rules of ours accept.
+///
+/// Rules in the iptables layout come first in `FORWARD` of the same iptables, so that one is not in their way.
+///
+/// A policy is all that is looked at, at each publish. A rule that drops at the end of a chain is not found, nor is an
+/// administrator's that accepts what the policy would drop: for that there is [`Ignore`](Self::Ignore).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ForeignDrop {
+    /// It leaves others' chains alone, and says that it cannot serve what they drop: publishing is
+    /// [`Unsupported`](portmap_core::ErrorKind::Unsupported), and names the chain. `HybridMapper` then has the proxy serve it.
+    #[default]
+    Leave,
+    /// It opens a way through iptables: a jump in `DOCKER-USER` where Docker has made that for others, else first in `FORWARD`,
+    /// to a chain that accepts what NAT has led to a published container, and the answers. It goes with the last lease.
+    ///
+    /// Nothing can be added to a table of nftables without changing somebody else's: that is as with [`Leave`](Self::Leave).
+    Open,
+    /// It doesn't look.
+    Ignore,
+}
+
 macro_rules! words {
     ($choice:ident, $what:literal, $($variant:ident = $word:literal),+) => {
         impl FromStr for $choice {
@@ -101,6 +126,7 @@ macro_rules! words {
 
 words!(Layout, "rule language", Nftables = "nftables", Iptables = "iptables");
 words!(Loopback, "loopback", Proxy = "proxy", Nat = "nat");
+words!(ForeignDrop, "foreign drop", Leave = "leave", Open = "open", Ignore = "ignore");
 words!(Hairpin, "hairpin", Masquerade = "masquerade", Bridge = "bridge");
 
 /// What was read is not one of a few words.

@@ -57,7 +57,14 @@ impl Bridge {
             link::resolve(node.netlink(), wire.link, gateway.addr()).await?;
         }
         let (gateway4, gateway6) = (self.gateway4(), self.gateway6());
-        Ok(Container { node, wire, gateway4, gateway6 })
+        Ok(Container {
+            node,
+            wire,
+            gateway4,
+            gateway6,
+            #[cfg(feature = "containers")]
+            real: None,
+        })
     }
 
     fn next_addresses(&self) -> Result<(Ipv4Net, Option<Ipv6Net>), LabError> {

@@ -8,7 +8,7 @@ use portmap_core::{Binding, PortMapper, Protocol};
 use super::scene::{Call, Scene};
 use super::way::SPECS;
 use super::{Cell, Family, Kind, Measured, Outcome, Path, SeenAs, Way};
-use crate::error::BoxError;
+use crate::error::{BoxError, LabError};
 use crate::site::{Setup, Site, request};
 
 /// A column of the [`Matrix`](super::Matrix): a mapper, and what is expected of it.
@@ -18,6 +18,8 @@ pub struct Column {
     predicted: Option<Predicted>,
     protocols: &'static [Protocol],
     headers: bool,
+    #[cfg(feature = "containers")]
+    docker: Option<crate::Docker>,
     setup: Setup,
 }
 
@@ -39,6 +41,8 @@ impl Column {
             predicted: None,
             protocols: &[Protocol::Tcp, Protocol::Udp],
             headers: false,
+            #[cfg(feature = "containers")]
+            docker: None,
             setup: Setup::new(mapper),
         }
     }
@@ -47,6 +51,14 @@ impl Column {
     #[must_use]
     pub fn without_udp(mut self) -> Self {
         self.protocols = &[Protocol::Tcp];
+        self
+    }
+
+    /// Has real containers as endpoint and as callers, whose webapps read no headers.
+    #[cfg(feature = "containers")]
+    #[must_use]
+    pub fn of_docker(mut self, docker: &crate::Docker) -> Self {
+        self.docker = Some(docker.clone());
         self
     }
 
@@ -83,7 +95,7 @@ impl Column {
 
     /// Publishes, and makes every call.
     pub(super) async fn measure(self) -> Result<Measured, BoxError> {
-        let site = Arc::new(Site::with_headers(self.headers).await?);
+        let site = Arc::new(self.site().await?);
         let mapper = self.setup.make(&site).await?;
         let scene = Scene::new(&site).await?;
         let specs = self
@@ -111,6 +123,14 @@ impl Column {
         site.host().run(lease.release()).await?;
         site.host().run(async move { drop(mapper) }).await;
         Ok(Measured { name: self.name, cells })
+    }
+
+    async fn site(&self) -> Result<Site, LabError> {
+        #[cfg(feature = "containers")]
+        if let Some(docker) = &self.docker {
+            return Site::of_docker(docker).await;
+        }
+        Site::with_headers(self.headers).await
     }
 
     pub(super) fn name(&self) -> &str {

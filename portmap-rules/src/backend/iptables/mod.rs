@@ -3,9 +3,11 @@
 mod chunk;
 mod difference;
 mod error;
+mod forwarded;
 mod handle;
 mod leftover;
 mod lock_file;
+mod passage;
 mod repair;
 mod run;
 mod saved;
@@ -14,5 +16,7 @@ mod tools;
 
 pub use difference::{Difference, DifferenceKind};
 pub use error::IptablesError;
+pub(crate) use forwarded::drops_forwarded;
 pub use handle::Iptables;
+pub(crate) use passage::Passage;
 pub use tools::{IptablesTools, IptablesVariant};

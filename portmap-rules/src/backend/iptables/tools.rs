@@ -27,7 +27,7 @@ pub(super) struct Pair {
 
 /// Which part of the kernel iptables speaks to. A host should use one alone: neither sees the other's rules, and a
 /// packet passes through both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IptablesVariant {
     /// nftables, by a layer of compatibility.
     Nft,
