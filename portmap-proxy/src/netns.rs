@@ -114,14 +114,13 @@ impl Service<Dial> for NetnsDial {
     }
 
     fn call(&mut self, dial: Dial) -> Self::Future {
-        let addr = dial.addr();
         let (reply, made) = oneshot::channel();
-        let ordered = self.orders.send((Domain::for_address(addr), reply));
+        let ordered = self.orders.send((Domain::for_address(dial.addr()), reply));
         Box::pin(async move {
             let gone = || io::Error::other("the thread in the network namespace has ended");
             ordered.map_err(|_| gone())?;
             let socket = made.await.map_err(|_| gone())??;
-            connect(socket, addr).await
+            connect(socket, &dial).await
         })
     }
 }
