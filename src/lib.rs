@@ -11,8 +11,9 @@
 
 pub use portmap_core::{
     Binding, BoxError, BoxPortMapper, Endpoint, EndpointError, Error, ErrorKind, Established,
-    HostAddr, HostPort, HybridMapper, Lease, Mapping, MappingError, Port, PortError, PortMapper,
-    PortRange, PortSpec, PortSpecError, Protocol, Publish, ReleaseError,
+    Holder, HostAddr, HostPort, HybridMapper, Lease, Mapping, MappingError, Port, PortError,
+    PortMapper, PortRange, PortSpec, PortSpecError, Process, Protocol, Publish, ReleaseError,
+    holders,
 };
 #[cfg(feature = "proxy")]
 pub use portmap_proxy::ProxyMapper;

@@ -212,3 +212,36 @@ fn what_cannot_be_in_force_is_not_printed() {
         assert_eq!(complaint(args), (Some(1), format!("publish: {message}\n")), "{args:?}");
     }
 }
+
+#[test]
+fn completions_and_the_manual_page_are_printed() {
+    for (shell, begin) in [("bash", "_publish() {"), ("zsh", "#compdef publish"), ("fish", "#")] {
+        let script = printed(&["completions", shell]);
+        assert!(script.starts_with(begin), "{shell}: {script}");
+        assert!(script.contains("doctor") && script.contains("netns"), "{shell}: {script}");
+    }
+    let page = printed(&["man"]);
+    assert!(page.contains(".TH publish 1") && page.contains("SH EXAMPLES"), "{page}");
+    for line in ["publish who 8080/tcp", "PUBLISH DOCTOR", "Exit status: 0 where somebody has"] {
+        assert!(page.replace("\\-", "-").contains(line), "{line}: {page}");
+    }
+    // A hidden way in is nobody's to complete.
+    assert!(!page.contains("__sockets") && !printed(&["--help"]).contains("__sockets"));
+}
+
+#[test]
+fn targets_stand_behind_a_spec() {
+    let cases: [(&[&str], &str); 6] = [
+        (&["80@pid:x"], "\"x\" is not the number of a process\n"),
+        (&["80@docker:"], "\"\" cannot be the name of a container\n"),
+        (&["80@docker:a/b"], "\"a/b\" cannot be the name of a container\n"),
+        (&["80@pod:web"], "endpoint \"pod:web\" is not an IP address\n"),
+        (&["--docker=web", "80@192.0.2.2"], "error: --docker web is for a SPEC without @ADDR"),
+        (&["--json", "--plain", "80"], "cannot be used with"),
+    ];
+    for (args, message) in cases {
+        let (status, said) = complaint(args);
+        assert_eq!(status, Some(2), "{args:?}: {said}");
+        assert!(said.contains(message), "{args:?}: {said}");
+    }
+}

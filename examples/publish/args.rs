@@ -1,29 +1,35 @@
 //! The command line.
 
+mod command;
+mod generate;
+mod help;
 mod rules;
+mod target;
 
-use std::{str::FromStr, time::Duration};
+use std::{io::IsTerminal, str::FromStr, time::Duration};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
-use portmap::{Endpoint, proxy::SourceAddress, rules::Network};
+use portmap::{proxy::SourceAddress, rules::Network};
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::{BoxError, output, want::Want};
-
-pub(crate) use self::rules::RulesArgs;
+use self::target::TargetArgs;
+pub(crate) use self::{
+    command::Command,
+    generate::{completions, man},
+    rules::RulesArgs,
+};
+use crate::{BoxError, monitor::Style, output, want::Want};
 
 /// Publish container ports on this host, until Ctrl-C.
 #[derive(Debug, Parser)]
-#[command(name = "publish", after_help = EXAMPLES)]
+#[command(name = "publish", version, after_help = help::EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
-    /// What to publish: [IP:][HOST[-END]:]PORT[-END][/PROTO], as after Docker's -p, and @ADDR[,ADDR6] behind it for a
-    /// container of its own
-    #[arg(value_name = "SPEC[@ADDR]", required_unless_present = "dry_run", value_parser = read::<Want>)]
+    /// What to publish: [IP:][HOST[-END]:]PORT[-END][/PROTO], as after Docker's -p, and behind it, for a container of its
+    /// own, @ADDR[,ADDR6], @docker:NAME, @pid:PID or @netns:PATH
+    #[arg(value_name = "SPEC[@TARGET]", required_unless_present = "dry_run", value_parser = read::<Want>)]
     pub(crate) wants: Vec<Want>,
-
-    /// The container of each SPEC without @ADDR; without this a small webapp is started to be published
-    #[arg(long, value_name = "ADDR[,ADDR6]")]
-    pub(crate) to: Option<Endpoint>,
 
     /// How to publish
     #[arg(long, value_enum, default_value = "proxy")]
@@ -37,6 +43,14 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
+    /// Print what happens as JSON, an object a line
+    #[arg(long, conflicts_with_all = ["dry_run", "plain"])]
+    json: bool,
+
+    /// Print lines also on a terminal, in place of a view that is redrawn
+    #[arg(long)]
+    plain: bool,
+
     /// How many seconds open connections may go on after Ctrl-C: 1 unless told otherwise; with --mode proxy
     #[arg(long, value_name = "SECONDS")]
     drain: Option<u32>,
@@ -46,27 +60,17 @@ pub(crate) struct Args {
     verbose: u8,
 
     #[command(flatten)]
+    pub(crate) target: TargetArgs,
+
+    #[command(flatten)]
     pub(crate) rules: RulesArgs,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  publish 8080:80                        a webapp, on port 8080 of every address of this host
-  publish 127.0.0.1:8080:80 --to 172.17.0.2
-                                         a container's port 80, on loopback only
-  publish 8000-8010:9000-9010 --to 172.17.0.2,fd00:17::2
-                                         eleven ports, of a container with two addresses
-  publish 80 --to 172.17.0.2             on a free port of this host's choice
-  publish 8080:80@172.17.0.2 8081:80@172.17.0.3
-                                         a port of each of two containers
-  publish --source proxy-v2 8080:80      a webapp that reads its clients' addresses from the PROXY protocol
-  publish --source transparent --network docker0=172.17.0.0/16 8080:80@172.17.0.2
-                                         a container of docker0 that sees its clients' addresses by itself
-  publish --mode rules 8080:80           a webapp, by NAT in the kernel: it sees its clients' own addresses
-  publish --mode rules --network docker0=172.17.0.0/16 8080:80@172.17.0.2 --dry-run
-                                         the rules for a container of docker0, and nothing done";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
     /// A userland proxy: needs no privilege; the container sees this host as its client
     Proxy,
@@ -90,7 +94,9 @@ impl Args {
     /// Reads the command line; where that makes no sense, says why and ends the process.
     pub(crate) fn read() -> Self {
         let args = Self::parse();
-        if let Err(message) = args.check() {
+        if args.command.is_none()
+            && let Err(message) = args.check()
+        {
             Self::command().error(ErrorKind::ArgumentConflict, message).exit();
         }
         args
@@ -114,10 +120,10 @@ impl Args {
             }
             _ => {}
         }
-        if let Some(endpoint) = self.to
-            && self.wants.iter().all(|want| want.to.is_some())
+        if let Some(option) = self.target.given()
+            && self.wants.iter().all(|want| want.target.is_some())
         {
-            return Err(format!("--to {endpoint} is for a SPEC without @ADDR, and there is none"));
+            return Err(format!("{option} is for a SPEC without @ADDR, and there is none"));
         }
         match (self.wants.is_empty(), self.mode) {
             (true, Mode::Proxy) => Err("nothing to print: a SPEC is missing".to_owned()),
@@ -148,6 +154,17 @@ impl Args {
 
     pub(crate) fn drain_limit(&self) -> Duration {
         Duration::from_secs(self.drain.unwrap_or(1).into())
+    }
+
+    /// How it is told what happens. What passes by NAT does not pass through this tool: nothing to redraw.
+    pub(crate) fn style(&self) -> Style {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let terminal = std::io::stdout().is_terminal() && !dumb && self.mode == Mode::Proxy;
+        match (self.json, terminal && !self.plain && self.command.is_none() && !self.dry_run) {
+            (true, _) => Style::Json,
+            (false, true) => Style::Live,
+            (false, false) => Style::Plain,
+        }
     }
 
     /// `RUST_LOG` where it is set, else by `-v`.

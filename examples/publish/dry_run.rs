@@ -5,16 +5,17 @@ use std::fmt::Display;
 use portmap::{BoxError, HostPort, Publish, rules::Network};
 
 use crate::{
+    all::check_together,
     args::{Args, Mode},
     assume,
     demo::Contained,
     output::{Table, print, say},
-    plan::{Plan, check_together},
+    plan::Plan,
 };
 
 pub(crate) fn show(args: &Args, plan: &Plan) -> Result<(), BoxError> {
-    let mut networks = args.networks().to_vec();
-    let mut requests = plan.named().to_vec();
+    let mut networks = plan.networks(args.networks());
+    let mut requests = plan.named();
     if !plan.for_webapp().is_empty() {
         let (network, request) = Contained::assumed(plan.for_webapp())?;
         note(format_args!("the webapp is shown at {}, of {network}", request.endpoint()));

@@ -5,67 +5,83 @@
 //! ```
 //!
 //! `main` reads what is wanted; `proxy` and `rules` are the life of a publish in either way: make what is missing,
-//! publish, wait for a signal, release.
+//! publish, wait for a signal, release. `monitor` tells what happens meanwhile.
 
+mod all;
 mod args;
 mod assume;
-mod connections;
 mod demo;
+mod docker;
+mod doctor;
 mod dry_run;
 mod ends;
+mod limits;
+mod log;
+mod monitor;
 mod output;
 mod plan;
 mod proxy;
 mod rules;
-mod sessions;
+mod target;
 mod want;
+mod who;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use portmap::BoxError;
 
 use crate::{
-    args::{Args, Mode},
+    args::{Args, Command, Mode, completions, man},
     ends::Ends,
+    monitor::Monitor,
     plan::Plan,
+    target::{HELPER, help},
 };
 
+fn main() -> ExitCode {
+    // Before there is a second thread.
+    let mut words = env::args().skip(1);
+    if words.next().as_deref() == Some(HELPER) {
+        let helped = help(&words.next().unwrap_or_default());
+        return helped.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
+    run(&Args::read())
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
-    let args = Args::read();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(args.log_filter())
-        .with_target(false)
-        .init();
-    // Two descriptors a connection and one a session: the usual soft limit of 1,024 is soon reached, and raising it is a program's choice.
-    if let Err(error) = raise_descriptor_limit() {
-        tracing::debug!(%error, "the limit of descriptors stays as it is");
-    }
-    match publish(args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("publish: {}", output::chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+async fn run(args: &Args) -> ExitCode {
+    let (monitor, printer) = Monitor::start(args.style());
+    log::start(args, &monitor);
+    let done = match &args.command {
+        Some(command) => other(command).await,
+        None => publish(args, &monitor).await.map(|()| ExitCode::SUCCESS),
+    };
+    printer.finish();
+    done.unwrap_or_else(|error| {
+        eprintln!("publish: {}", output::chain(error.as_ref()));
+        ExitCode::FAILURE
+    })
 }
 
-fn raise_descriptor_limit() -> nix::Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-}
-
-async fn publish(args: Args) -> Result<(), BoxError> {
-    let plan = Plan::new(&args);
-    if args.dry_run {
-        return dry_run::show(&args, &plan);
-    }
+async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
     // Listened to from the start: a signal during set-up takes effect right after it.
     let mut ends = Ends::new()?;
+    let plan = Plan::find(args).await?;
+    if args.dry_run {
+        return dry_run::show(args, &plan);
+    }
+    limits::raise();
     match args.mode {
-        Mode::Proxy => proxy::run(&args, &plan, &mut ends).await,
-        Mode::Rules => rules::run(&args, &plan, &mut ends).await,
+        Mode::Proxy => proxy::run(args, &plan, monitor, &mut ends).await,
+        Mode::Rules => rules::run(args, &plan, monitor, &mut ends).await,
+    }
+}
+
+async fn other(command: &Command) -> Result<ExitCode, BoxError> {
+    match command {
+        Command::Who { questions } => Ok(who::answer(questions).await),
+        Command::Doctor { specs, json } => Ok(doctor::examine(specs, *json).await),
+        Command::Completions { shell } => Ok(output::write(&completions(*shell))),
+        Command::Man => Ok(output::write(&man()?)),
     }
 }

@@ -4,6 +4,7 @@ use std::{
     error::Error,
     fmt::{self, Display, Formatter},
     io::{Write, stdout},
+    process::ExitCode,
 };
 
 use portmap::{Binding, Endpoint, HostAddr, HostPort, Mapping, PortRange, Protocol, Publish};
@@ -16,6 +17,14 @@ pub(crate) fn say(line: impl Display) {
 /// Prints a text that ends its lines itself.
 pub(crate) fn print(text: impl Display) {
     let _ = write!(stdout().lock(), "{text}");
+}
+
+/// Prints what a tool of this one's makes for others.
+pub(crate) fn write(bytes: &[u8]) -> ExitCode {
+    match stdout().lock().write_all(bytes) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 /// An error and its causes on one line, each said once.

@@ -1,40 +1,62 @@
 //! What is to be published: a request for each container.
 
-use portmap::{Endpoint, Error, Lease, PortMapper, PortSpec, Publish, rules::Network};
+use portmap::{BoxError, PortSpec, Publish, rules::Network};
 
-use crate::{BoxError, args::Args, output};
+use crate::{
+    args::Args,
+    target::{Reach, Target},
+};
 
 /// What is to be published.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// A request for each container that was named, in the order of the command line.
-    named: Vec<Publish>,
+    /// The containers that were named, in the order of the command line.
+    containers: Vec<Container>,
     /// What a webapp is started for.
     for_webapp: Vec<PortSpec>,
 }
 
+/// A container that was named, and found.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) target: Target,
+    pub(crate) reach: Reach,
+    pub(crate) request: Publish,
+}
+
 impl Plan {
-    pub(crate) fn new(args: &Args) -> Self {
+    /// Finds the containers. Nothing is changed by it.
+    pub(crate) async fn find(args: &Args) -> Result<Self, BoxError> {
         let mut plan = Self::default();
         for want in &args.wants {
-            match want.to.or(args.to) {
-                Some(endpoint) => plan.add(endpoint, want.spec.clone()),
+            match want.target.clone().or(args.target.target()) {
+                Some(target) => plan.add(target, want.spec.clone()).await?,
                 None => plan.for_webapp.push(want.spec.clone()),
             }
         }
-        plan
+        Ok(plan)
     }
 
-    fn add(&mut self, endpoint: Endpoint, spec: PortSpec) {
-        match self.named.iter_mut().find(|request| request.endpoint() == endpoint) {
-            Some(request) => *request = request.clone().with(spec),
-            None => self.named.push(Publish::new(endpoint).with(spec)),
+    async fn add(&mut self, target: Target, spec: PortSpec) -> Result<(), BoxError> {
+        match self.containers.iter_mut().find(|container| container.target == target) {
+            Some(Container { request, .. }) => *request = request.clone().with(spec),
+            None => {
+                let reach = Reach::find(&target).await?;
+                let request = Publish::new(reach.endpoint).with(spec);
+                self.containers.push(Container { target, reach, request });
+            }
         }
+        Ok(())
     }
 
-    /// What is for containers that were named.
-    pub(crate) fn named(&self) -> &[Publish] {
-        &self.named
+    /// The containers that were named.
+    pub(crate) fn containers(&self) -> &[Container] {
+        &self.containers
+    }
+
+    /// What is for them.
+    pub(crate) fn named(&self) -> Vec<Publish> {
+        self.containers.iter().map(|container| container.request.clone()).collect()
     }
 
     /// What is for the webapp; nothing where none is needed.
@@ -44,13 +66,29 @@ impl Plan {
 
     /// All requests, the webapp's last.
     pub(crate) fn with_webapp(&self, webapp: Option<Publish>) -> Vec<Publish> {
-        self.named.iter().cloned().chain(webapp).collect()
+        self.named().into_iter().chain(webapp).collect()
+    }
+
+    /// The networks that were given, and those that came with the containers.
+    pub(crate) fn networks(&self, given: &[Network]) -> Vec<Network> {
+        let mut networks = given.to_vec();
+        for network in
+            self.containers.iter().filter_map(|container| container.reach.network.as_ref())
+        {
+            if networks.iter().all(|known| known.bridge() != network.bridge()) {
+                networks.push(network.clone());
+            }
+        }
+        networks
     }
 
     /// Finds a container that lies in none of the networks: NAT would not know where it is.
     pub(crate) fn check_places(&self, networks: &[Network]) -> Result<(), String> {
-        let lost = self.named.iter().find_map(|request| {
-            let mut addrs = request.endpoint().addrs().collect::<Vec<_>>().into_iter();
+        if let Some(inside) = self.containers.iter().find(|one| one.reach.inside.is_some()) {
+            return Err(format!("{} has no address that NAT could lead to", inside.reach));
+        }
+        let lost = self.containers.iter().find_map(|container| {
+            let mut addrs = container.reach.endpoint.addrs().collect::<Vec<_>>().into_iter();
             addrs.find(|addr| {
                 let mut subnets = networks.iter().flat_map(Network::subnets);
                 !subnets.any(|subnet| subnet.net().contains(addr))
@@ -63,34 +101,4 @@ impl Plan {
             None => Ok(()),
         }
     }
-}
-
-/// Finds a host port that two requests want, before anything is touched; one request's own a mapper finds.
-pub(crate) fn check_together(requests: &[Publish]) -> Result<(), Error> {
-    let Some(first) = requests.first() else { return Ok(()) };
-    let mappings = requests.iter().flat_map(|request| request.mappings().iter().cloned());
-    mappings.fold(Publish::new(first.endpoint()), Publish::with).check()
-}
-
-/// Publishes all requests, or none.
-pub(crate) async fn publish_all(
-    mapper: &impl PortMapper,
-    requests: Vec<Publish>,
-) -> Result<Lease, BoxError> {
-    let mut all = Lease::default();
-    for request in requests {
-        match mapper.publish(request).await {
-            Ok(lease) => all = all.join(lease),
-            Err(error) => {
-                if let Err(kept) = all.release().await {
-                    tracing::warn!(
-                        error = output::chain(&kept),
-                        "what was published is not released"
-                    );
-                }
-                return Err(error.into());
-            }
-        }
-    }
-    Ok(all)
 }

@@ -1,26 +1,37 @@
 //! A publish by the proxy, from its beginning to its end.
 
-use portmap::{
-    BoxError, PortMapper, ProxyMapper, Publish,
-    proxy::SourceAddress,
-    rules::{Network, TransparentRouting},
-};
+mod follow;
+mod published;
+mod routing;
 
+use std::future::pending;
+
+use portmap::{BoxError, Lease, Publish};
+
+use self::{
+    follow::follow,
+    published::{Published, publish},
+};
 use crate::{
-    args::Args,
-    connections,
+    all::{check_together, join},
+    args::{Args, Mode},
     demo::Demo,
     ends::Ends,
-    output::{Table, say},
-    plan::{Plan, check_together, publish_all},
+    monitor::Monitor,
+    plan::Plan,
 };
 
-pub(crate) async fn run(args: &Args, plan: &Plan, ends: &mut Ends) -> Result<(), BoxError> {
+pub(crate) async fn run(
+    args: &Args,
+    plan: &Plan,
+    monitor: &Monitor,
+    ends: &mut Ends,
+) -> Result<(), BoxError> {
     let demo = match plan.for_webapp() {
         [] => None,
         specs => Some(Demo::start(specs, args.is_headed()).await?),
     };
-    let served = serve(args, plan, demo.as_ref(), ends).await;
+    let served = serve(args, plan, demo.as_ref(), monitor, ends).await;
     let removed = match demo {
         Some(demo) => demo.remove().await,
         None => Ok(()),
@@ -32,55 +43,50 @@ async fn serve(
     args: &Args,
     plan: &Plan,
     demo: Option<&Demo>,
+    monitor: &Monitor,
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
-    let mapper = ProxyMapper::new().drain_limit(args.drain_limit()).source_address(args.source());
-    let mapper = mapper.layer(connections::report()).session_layer(connections::report());
-    let requests = plan.with_webapp(demo.map(|demo| demo.request(plan.for_webapp())));
-    check_together(&requests)?;
-    let routing = match args.source() {
-        SourceAddress::Transparent => Some(set_up_routing(args, plan, demo).await?),
-        _ => None,
-    };
-    let published = publish_and_wait(&mapper, requests, plan, demo, ends).await;
+    let webapp = demo.map(|demo| demo.request(plan.for_webapp()));
+    check_together(&plan.with_webapp(webapp.clone()))?;
+    let routing = routing::set_up(args, plan, demo).await?;
+    let done = publish_and_wait(args, plan, demo, webapp, monitor, ends).await;
     match routing {
-        Some(routing) => published.and(routing.remove().await.map_err(Into::into)),
-        None => published,
+        Some(routing) => done.and(routing.remove().await.map_err(Into::into)),
+        None => done,
     }
-}
-
-/// Brings this tool the answers of containers to clients whose addresses it speaks from.
-async fn set_up_routing(
-    args: &Args,
-    plan: &Plan,
-    demo: Option<&Demo>,
-) -> Result<TransparentRouting, BoxError> {
-    plan.check_places(args.networks())?;
-    let bridges = args.networks().iter().map(Network::bridge);
-    let own = demo.map(Demo::network).transpose()?.flatten();
-    let bridges = bridges.chain(own.as_ref().map(Network::bridge));
-    Ok(TransparentRouting::set_up(bridges).await?)
 }
 
 async fn publish_and_wait(
-    mapper: &impl PortMapper,
-    requests: Vec<Publish>,
+    args: &Args,
     plan: &Plan,
     demo: Option<&Demo>,
+    webapp: Option<Publish>,
+    monitor: &Monitor,
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
-    let lease = publish_all(mapper, requests).await?;
-    for request in plan.named() {
-        say(format_args!("container at {}, by the proxy", request.endpoint()));
+    let mut published = publish(args, plan, webapp, monitor).await?;
+    for container in plan.containers() {
+        monitor.note(format_args!("{}, by the proxy", container.reach));
     }
-    demo.into_iter().for_each(say);
-    say(Table::of_bindings(lease.bindings()));
-    say("Ctrl-C ends it.");
+    demo.into_iter().for_each(|demo| monitor.note(demo));
+    let bindings = published.iter().flat_map(|published| published.lease.bindings());
+    monitor.published(Mode::Proxy, bindings.cloned().collect());
 
-    ends.wait().await;
     tokio::select! {
-        released = lease.release() => Ok(released?),
-        // Asked twice: whoever is still connected is reset.
-        () = ends.wait() => Ok(()),
+        () = ends.wait() => {}
+        // Where there is nobody to follow this has nothing to do.
+        () = async { follow(&mut published, monitor).await; pending().await } => {}
     }
+    let leases = published.into_iter().map(|published| published.lease).collect();
+    release(join(leases), monitor, ends).await
+}
+
+async fn release(lease: Lease, monitor: &Monitor, ends: &mut Ends) -> Result<(), BoxError> {
+    tokio::select! {
+        released = lease.release() => released?,
+        // Asked twice: whoever is still connected is reset.
+        () = ends.wait() => {}
+    }
+    monitor.released();
+    Ok(())
 }

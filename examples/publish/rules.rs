@@ -5,24 +5,32 @@ mod needs;
 use std::fmt::{self, Display, Formatter};
 
 use portmap::{
-    BoxError, RulesMapper,
-    rules::{Hairpin, HostSettings, Loopback, NetworkLease, Policy},
+    BoxError, Lease, RulesMapper,
+    rules::{Hairpin, HostSettings, Loopback, Network, NetworkLease, Policy},
 };
 
 use crate::{
-    args::Args,
+    all::{join, publish_all},
+    args::{Args, Mode},
     assume,
     demo::Contained,
     ends::Ends,
-    output::{self, Table, say},
-    plan::{Plan, publish_all},
+    monitor::Monitor,
+    output,
+    plan::Plan,
 };
 
-pub(crate) async fn run(args: &Args, plan: &Plan, ends: &mut Ends) -> Result<(), BoxError> {
+pub(crate) async fn run(
+    args: &Args,
+    plan: &Plan,
+    monitor: &Monitor,
+    ends: &mut Ends,
+) -> Result<(), BoxError> {
     let policy = args.rules.policy();
     // All that can be found wrong before anything is touched.
-    plan.check_places(args.networks())?;
-    assume::rules(args.networks(), plan.named(), &policy)?;
+    let networks = plan.networks(args.networks());
+    plan.check_places(&networks)?;
+    assume::rules(&networks, &plan.named(), &policy)?;
     needs::check(&policy)?;
 
     let mapper = RulesMapper::open_with(policy.clone(), HostSettings::Managed);
@@ -35,7 +43,11 @@ pub(crate) async fn run(args: &Args, plan: &Plan, ends: &mut Ends) -> Result<(),
         }
     };
     let mut attached = Vec::new();
-    let served = serve(args, plan, &policy, &mapper, demo.as_ref(), &mut attached, ends).await;
+    let begun = begin(networks, plan, &policy, &mapper, demo.as_ref(), &mut attached).await;
+    let served = match begun {
+        Ok(lease) => serve(lease, plan, &policy, demo.as_ref(), monitor, ends).await,
+        Err(error) => Err(error),
+    };
     let withdrawn = withdraw(mapper, attached).await;
     let removed = match demo {
         Some(demo) => demo.remove().await,
@@ -44,16 +56,15 @@ pub(crate) async fn run(args: &Args, plan: &Plan, ends: &mut Ends) -> Result<(),
     served.and(withdrawn).and(removed)
 }
 
-async fn serve(
-    args: &Args,
+/// Attaches the networks and publishes.
+async fn begin(
+    mut networks: Vec<Network>,
     plan: &Plan,
     policy: &Policy,
     mapper: &RulesMapper,
     demo: Option<&Contained>,
     attached: &mut Vec<NetworkLease>,
-    ends: &mut Ends,
-) -> Result<(), BoxError> {
-    let mut networks = args.networks().to_vec();
+) -> Result<Lease, BoxError> {
     if let Some(demo) = demo {
         demo.set_hairpin(policy.hairpin == Hairpin::Bridge).await?;
         networks.push(demo.network()?);
@@ -63,18 +74,31 @@ async fn serve(
         attached.push(lease.map_err(|error| needs::explain(error.into(), policy))?);
     }
     let requests = plan.with_webapp(demo.map(|demo| demo.request(plan.for_webapp())));
-    let lease = publish_all(mapper, requests).await?;
-    for request in plan.named() {
-        say(format_args!("container at {}", request.endpoint()));
+    let jobs = requests.into_iter().map(|request| (mapper.clone(), request));
+    Ok(join(publish_all(jobs).await?))
+}
+
+/// Tells what is in force, and releases it in the end.
+async fn serve(
+    lease: Lease,
+    plan: &Plan,
+    policy: &Policy,
+    demo: Option<&Contained>,
+    monitor: &Monitor,
+    ends: &mut Ends,
+) -> Result<(), BoxError> {
+    for container in plan.containers() {
+        monitor.note(&container.reach);
     }
-    demo.into_iter().for_each(say);
-    say(Way(policy));
-    say(Table::of_bindings(lease.bindings()));
-    say("Ctrl-C ends it.");
+    demo.into_iter().for_each(|demo| monitor.note(demo));
+    Way(policy).to_string().lines().for_each(|line| monitor.note(line));
+    monitor.published(Mode::Rules, lease.bindings().to_vec());
 
     ends.wait().await;
     // Not the error itself: it holds the lease, and the mapper does not end before that has gone.
-    lease.release().await.map_err(|error| output::chain(&error).into())
+    lease.release().await.map_err(|error| output::chain(&error))?;
+    monitor.released();
+    Ok(())
 }
 
 /// How it is done, and what comes of it.

@@ -2,24 +2,26 @@
 
 use std::str::FromStr;
 
-use portmap::{BoxError, Endpoint, PortSpec};
+use portmap::{BoxError, PortSpec};
 
-/// `SPEC` or `SPEC@ADDR[,ADDR6]`.
+use crate::target::Target;
+
+/// `SPEC` or `SPEC@TARGET`.
 #[derive(Clone, Debug)]
 pub(crate) struct Want {
     pub(crate) spec: PortSpec,
     /// The container of its own.
-    pub(crate) to: Option<Endpoint>,
+    pub(crate) target: Option<Target>,
 }
 
 impl FromStr for Want {
     type Err = BoxError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (spec, to) = match text.split_once('@') {
-            Some((spec, endpoint)) => (spec, Some(endpoint.parse()?)),
+        let (spec, target) = match text.split_once('@') {
+            Some((spec, target)) => (spec, Some(target.parse()?)),
             None => (text, None),
         };
-        Ok(Self { spec: spec.parse()?, to })
+        Ok(Self { spec: spec.parse()?, target })
     }
 }

@@ -1,144 +1,194 @@
 //! Who holds a port.
 
+mod table;
+
 use std::{
+    collections::{HashMap, HashSet},
     fmt, fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     path::Path,
 };
 
-use crate::{HostAddr, Port, Protocol};
+use crate::{HostAddr, PortRange, Protocol};
 
-/// A socket in the way, and its process where that can be seen (one's own user's, or any as root).
+/// A socket in the way, and its processes where these can be seen (one's own user's, or any as root).
 ///
 /// Displayed as `0.0.0.0:8080/tcp is in use by nginx (pid 448)`.
-#[derive(Debug)]
-pub(crate) struct Holder {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
     protocol: Protocol,
     addr: SocketAddr,
-    process: Option<Process>,
+    listens: bool,
+    uid: u32,
+    processes: Vec<Process>,
 }
 
-#[derive(Debug)]
-struct Process {
+/// A process that has a socket open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
     name: String,
     pid: u32,
 }
 
-/// Finds the socket that keeps a port from being taken. Best effort: reads `/proc`.
-pub(crate) fn find(protocol: Protocol, host: HostAddr, port: Port) -> Option<Holder> {
-    let tables = match protocol {
-        Protocol::Tcp => ["tcp", "tcp6"],
-        Protocol::Udp => ["udp", "udp6"],
-        Protocol::Sctp => return None,
+/// Finds the sockets that keep ports of the host from being taken: for each port those that listen, or where none does what
+/// else has the port, a connection that goes out from it, say.
+///
+/// Best effort, by `/proc`, for the network namespace of the calling thread. Three things it cannot see: a TCP socket that
+/// is bound and does not listen, SCTP, and rules that lead a port away before any socket is asked. It reads the
+/// descriptors of every process once: some milliseconds for each thousand processes.
+pub fn holders(protocol: Protocol, host: HostAddr, ports: PortRange) -> Vec<Holder> {
+    let mut rows = table::rows(protocol, host, ports);
+    let listened: HashSet<_> =
+        rows.iter().filter(|row| row.listens).map(|row| row.addr.port()).collect();
+    rows.retain(|row| row.listens || !listened.contains(&row.addr.port()));
+    // What has no process any more is in nobody's way: ports are taken in spite of TIME_WAIT.
+    rows.retain(|row| row.inode != 0);
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let mut processes = processes(rows.iter().map(|row| (row.inode, Vec::new())).collect());
+    let holder = |row: table::Row| Holder {
+        protocol,
+        addr: row.addr,
+        listens: row.listens,
+        uid: row.uid,
+        processes: processes.remove(&row.inode).unwrap_or_default(),
     };
-    let mut rows = Vec::new();
-    for table in tables {
-        let text = fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default();
-        rows.extend(text.lines().filter_map(Row::parse));
-    }
-    rows.retain(|row| row.addr.port() == port.number() && row.is_in_the_way_of(host));
-    // A listener is in the way rather than one of its connections.
-    rows.sort_by_key(|row| !row.listens);
-    let row = rows.first()?;
-    Some(Holder { protocol, addr: row.addr, process: process_with_socket(row.inode) })
+    rows.into_iter().map(holder).collect()
 }
 
-/// A line of `/proc/net/tcp` and its kin.
-#[derive(Debug, PartialEq, Eq)]
-struct Row {
-    addr: SocketAddr,
-    listens: bool,
-    inode: u64,
-}
-
-impl Row {
-    /// Reads `0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 ..`.
-    /// `None` for the heading.
-    fn parse(line: &str) -> Option<Self> {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        Some(Self {
-            addr: parse_addr(fields.get(1)?)?,
-            listens: *fields.get(3)? == "0A",
-            inode: fields.get(9)?.parse().ok()?,
-        })
-    }
-
-    fn is_in_the_way_of(&self, host: HostAddr) -> bool {
-        // A socket on `::` may hold the IPv4 port too; the table does not say.
-        self.addr.ip() == Ipv6Addr::UNSPECIFIED || host.overlaps(self.addr.ip().into())
-    }
-}
-
-/// Reads `0100007F:1F90`: the address as 32-bit words in the machine's byte order, the port in hexadecimal.
-fn parse_addr(text: &str) -> Option<SocketAddr> {
-    let (addr, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let mut octets = Vec::with_capacity(16);
-    for start in (0..addr.len()).step_by(8) {
-        let word = u32::from_str_radix(addr.get(start..start + 8)?, 16).ok()?;
-        octets.extend(word.to_ne_bytes());
-    }
-    let ip = match <[u8; 4]>::try_from(octets.as_slice()) {
-        Ok(v4) => IpAddr::V4(Ipv4Addr::from(v4)),
-        Err(_) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(octets.as_slice()).ok()?)),
-    };
-    Some(SocketAddr::new(ip.to_canonical(), port))
-}
-
-fn process_with_socket(inode: u64) -> Option<Process> {
-    let link = format!("socket:[{inode}]");
-    let holds = |process: &Path| {
-        let fds = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-        fds.filter_map(|fd| fs::read_link(fd.path()).ok())
-            .any(|target| target.as_os_str() == link.as_str())
-    };
-    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
+/// Adds the processes to the sockets that they have open.
+fn processes(mut sockets: HashMap<u64, Vec<Process>>) -> HashMap<u64, Vec<Process>> {
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
         let path = entry.path();
-        holds(&path).then(|| Process {
-            name: fs::read_to_string(path.join("comm")).unwrap_or_default().trim().to_owned(),
-            pid,
-        })
+        for inode in open_sockets(&path) {
+            if let Some(processes) = sockets.get_mut(&inode)
+                && processes.last().is_none_or(|last| last.pid != pid)
+            {
+                let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+                processes.push(Process { name: name.trim().to_owned(), pid });
+            }
+        }
+    }
+    sockets
+}
+
+/// The inodes of a process's sockets; none where it may not be looked at.
+fn open_sockets(process: &Path) -> impl Iterator<Item = u64> {
+    let fds = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    fds.filter_map(|fd| {
+        let target = fs::read_link(fd.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
     })
+}
+
+impl Holder {
+    /// The protocol.
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The address and port that the socket has.
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Whether it is a TCP socket that listens.
+    pub const fn listens(&self) -> bool {
+        self.listens
+    }
+
+    /// The user whose socket it is.
+    pub const fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Its processes: several where a server has workers, none where they belong to somebody else and may not be seen.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+}
+
+impl Process {
+    /// Its name, as the kernel has it: 15 characters at most.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its number.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{} is in use", self.addr, self.protocol)?;
-        match &self.process {
-            Some(Process { name, pid }) => write!(f, " by {name} (pid {pid})"),
+        match self.processes.first() {
+            Some(process) => write!(f, " by {process}"),
             None => Ok(()),
         }
     }
 }
 
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.name, self.pid)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, process};
+    use std::{
+        net::{IpAddr, TcpListener, TcpStream, UdpSocket},
+        process,
+    };
 
     use super::*;
+    use crate::Port;
 
-    #[test]
-    #[cfg(target_endian = "little")]
-    fn a_row_of_the_kernels_table_is_read() {
-        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1";
-        let row = Row::parse(line).unwrap();
-        let expected = Row { addr: "127.0.0.1:8080".parse().unwrap(), listens: true, inode: 4711 };
-        assert_eq!(row, expected);
-        let six = parse_addr("B80D0120000000000000000001000000:0050");
-        assert_eq!(six, Some("[2001:db8::1]:80".parse().unwrap()));
-        assert_eq!(Row::parse("  sl  local_address rem_address   st"), None);
+    fn of(protocol: Protocol, host: HostAddr, addr: SocketAddr) -> Vec<Holder> {
+        holders(protocol, host, PortRange::from(Port::try_from(addr.port()).unwrap()))
     }
 
     #[test]
     fn the_holder_of_a_port_is_named() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let port = Port::try_from(addr.port()).unwrap();
-        let holder = find(Protocol::Tcp, HostAddr::Any, port).unwrap().to_string();
+        let holder = of(Protocol::Tcp, HostAddr::Any, addr)[0].to_string();
         let name = fs::read_to_string("/proc/self/comm").unwrap();
         let expected = format!("{addr}/tcp is in use by {} (pid {})", name.trim(), process::id());
         assert_eq!(holder, expected);
-        assert!(find(Protocol::Tcp, HostAddr::from(IpAddr::from([127, 0, 0, 2])), port).is_none());
+        let other = HostAddr::from(IpAddr::from([127, 0, 0, 2]));
+        assert_eq!(of(Protocol::Tcp, other, addr), []);
+        assert_eq!(of(Protocol::Udp, HostAddr::Any, addr), []);
+    }
+
+    #[test]
+    fn a_listener_is_in_the_way_rather_than_its_connections() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let _connected = (TcpStream::connect(addr).unwrap(), listener.accept().unwrap());
+        let holders = of(Protocol::Tcp, HostAddr::Any, addr);
+        assert!(holders.len() == 1 && holders[0].listens(), "{holders:?}");
+        drop(listener);
+        let left = of(Protocol::Tcp, HostAddr::Any, addr);
+        assert!(left.len() == 1 && !left[0].listens(), "{left:?}");
+    }
+
+    #[test]
+    fn every_address_of_a_port_has_its_holder() {
+        let one = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addr = one.local_addr().unwrap();
+        let _two = UdpSocket::bind(("127.0.0.2", addr.port())).unwrap();
+        let holders = of(Protocol::Udp, HostAddr::Any, addr);
+        let mut addrs: Vec<_> =
+            holders.iter().map(|holder| holder.addr().ip().to_string()).collect();
+        addrs.sort();
+        assert_eq!(addrs, ["127.0.0.1", "127.0.0.2"]);
+        assert_eq!(holders[0].processes()[0].pid(), process::id());
     }
 }

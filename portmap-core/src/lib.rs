@@ -4,7 +4,7 @@
 //! [`PortSpec`], makes a [`Publish`] request of it and of the container's [`Endpoint`], and hands that
 //! to a [`PortMapper`]; it gets back a [`Lease`], whose [`Binding`]s say what is in force.
 //!
-//! It does no I/O but taking host sockets (see [`Reservation`]), and holds no way of publishing itself:
+//! It does no I/O but taking host sockets (see [`Reservation`]) and finding who has them ([`holders`]), and holds no way of publishing itself:
 //! those are `portmap-proxy` and its siblings, or your own type.
 //!
 //! ```
@@ -38,6 +38,7 @@ pub use binding::{Binding, HostAddr};
 pub use boxed::BoxPortMapper;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{BoxError, Error, ErrorKind, WithCauses};
+pub use holder::{Holder, Process, holders};
 pub use hybrid::HybridMapper;
 pub use lease::{Established, Hold, Lease, NotReleased, ReleaseError};
 pub use mapper::PortMapper;

@@ -1,12 +1,6 @@
 //! The accept loop of one binding.
 
-use std::{
-    future::poll_fn,
-    io,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, io, pin::pin, sync::Arc, time::Instant};
 
 use portmap_core::{BoxError, Established, HostSocket, PortRange, WithCauses};
 use socket2::SockRef;
@@ -35,7 +29,9 @@ pub(crate) struct Accept<S> {
     container_ports: PortRange,
     service: S,
     pressure: Arc<Pressure>,
-    drain_limit: Duration,
+    settings: Arc<Settings>,
+    /// Whether connections have what their listeners have.
+    inherited: bool,
     counters: Arc<Counters>,
 }
 
@@ -51,15 +47,17 @@ where
         container_ports: PortRange,
         service: S,
         pressure: Arc<Pressure>,
-        settings: &Settings,
+        settings: Arc<Settings>,
         counters: Arc<Counters>,
     ) -> io::Result<Self> {
-        for socket in &sockets {
-            settings.tune(SockRef::from(socket))?;
+        // What is set on a listener its connections inherit. With many ports that is most of what opening them takes, and
+        // most of them nobody calls: there it is set on each connection.
+        let inherited = sockets.len() == 1;
+        if inherited {
+            settings.tune(SockRef::from(&sockets[0]))?;
         }
         let listener = Listener::new(sockets)?;
-        let drain_limit = settings.drain_limit;
-        Ok(Self { listener, container_ports, service, pressure, drain_limit, counters })
+        Ok(Self { listener, container_ports, service, pressure, settings, inherited, counters })
     }
 
     /// Serves until told to stop; then frees the port and lets open connections end, within the limit.
@@ -113,9 +111,9 @@ where
                 },
             }
         }
-        let Self { listener, drain_limit, counters, .. } = self;
+        let Self { listener, settings, counters, .. } = self;
         listener.close().await;
-        let drained = time::timeout(drain_limit, async {
+        let drained = time::timeout(settings.drain_limit, async {
             while let Some(ended) = connections.join_next().await {
                 log(ended, &mut failed, &counters);
             }
@@ -145,6 +143,10 @@ where
         ready.map_err(|error| Refused::Service(error.into()))?;
         let spare = Spare::take().map_err(Refused::Accept)?;
         let accepted = pending.accept().map_err(Refused::Accept)?;
+        if let Some((stream, ..)) = accepted.as_ref().filter(|_| !self.inherited) {
+            // Fails only where the client has gone; the dial will tell.
+            let _ = self.settings.tune(SockRef::from(stream));
+        }
         Ok(accepted.and_then(|(stream, client, place)| {
             let container_port = self.container_ports.nth(place)?;
             let counters = Arc::clone(&self.counters);

@@ -56,7 +56,7 @@ pub use connection::Connection;
 pub use dial::{Dial, TcpDial};
 pub use forward::{Forward, ForwardError, Transferred};
 pub use mapper::ProxyMapper;
-pub use netns::{NetnsDial, NetnsError};
+pub use netns::{NetnsDial, NetnsError, NetnsUdpDial};
 pub use relay::{Ending, Side};
 pub use source::SourceAddress;
 pub use udp::{Carried, Exchanged, ForwardSession, Session, SessionEnding, UdpDial};

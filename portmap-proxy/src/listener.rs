@@ -27,8 +27,8 @@ const SOCKETS_A_TURN: usize = 64;
 /// from the kernel's backlog only once there is somebody to serve it, and nothing is set aside for a listener
 /// where nobody calls.
 ///
-/// The ports of a range are watched together, by an epoll instance of their own that the runtime watches: a task and a
-/// registration for each of 10,000 took half of the time that publishing them took, and 1.6 KiB a port.
+/// The ports of a range are watched together, by an epoll instance of their own that the runtime watches: with a task and a
+/// registration each, 10,000 took 1.6 KiB of memory a port in place of 0.04, and a quarter longer to release.
 ///
 /// Dropping it closes the doors, also where somebody else keeps the ports.
 #[derive(Debug)]

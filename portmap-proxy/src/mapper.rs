@@ -264,11 +264,11 @@ where
                     serve.map(|serve| datagrams.push(serve))
                 })?;
             } else {
-                let forward = Forward::new(self.dial.clone(), target, settings, pressure);
+                let (own, brake) = (Arc::clone(&settings), Arc::clone(&pressure));
+                let forward = Forward::new(self.dial.clone(), target, own, brake);
                 let service = self.layer.layer(forward);
                 let container_ports = reserved.binding().container_ports();
                 let (binding, sockets) = reserved.serve()?;
-                let (pressure, settings) = (Arc::clone(&self.pressure), &self.settings);
                 let accept =
                     Accept::new(sockets, container_ports, service, pressure, settings, counters);
                 listeners.push(accept.map_err(|error| not_served(&binding, error))?);

@@ -1,10 +1,13 @@
 //! Connecting from inside a container's network namespace.
 
+mod error;
+mod sessions;
+
 use std::{
-    error, fmt,
     fs::File,
     future::Future,
     io,
+    net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     path::Path,
     pin::Pin,
@@ -21,6 +24,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpStream, sync::oneshot};
 use tower::Service;
 
+pub use self::{error::NetnsError, sessions::NetnsUdpDial};
 use crate::{Dial, connect::connect};
 
 /// A dial service that connects from inside a network namespace: what a container serves on its own 127.0.0.1 can be
@@ -31,10 +35,13 @@ use crate::{Dial, connect::connect};
 /// client's address would lead nowhere in there. Headers of the PROXY protocol do name the client. A socket stays in the namespace in which it was made, so a thread of the service's own lives there and makes them.
 /// Clones share the thread; it ends with the last of them, and keeps the namespace until then.
 ///
+/// It is for TCP; [`sessions`](Self::sessions) is the same for UDP.
+///
 /// ```no_run
 /// use portmap_proxy::{NetnsDial, ProxyMapper};
 ///
-/// let mapper = ProxyMapper::new().dial(NetnsDial::of_process(4711)?);
+/// let inside = NetnsDial::of_process(4711)?;
+/// let mapper = ProxyMapper::new().session_dial(inside.sessions()).dial(inside);
 /// # Ok::<(), portmap_proxy::NetnsError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -42,8 +49,13 @@ pub struct NetnsDial {
     orders: mpsc::Sender<Order>,
 }
 
-/// A family, and who waits for a socket of it.
-type Order = (Domain, oneshot::Sender<io::Result<Socket>>);
+/// What socket is wanted, and who waits for it.
+#[derive(Debug)]
+struct Order {
+    addr: SocketAddr,
+    protocol: Protocol,
+    reply: oneshot::Sender<io::Result<Socket>>,
+}
 
 /// The thread makes sockets; the default of 2 MiB would only be address space, but there may be many containers.
 const STACK: usize = 128 * 1024;
@@ -74,33 +86,88 @@ impl NetnsDial {
     /// # Errors
     /// [`NetnsError`]; entering takes `CAP_SYS_ADMIN` over the namespace.
     pub fn entering(namespace: OwnedFd) -> Result<Self, NetnsError> {
-        let (orders, inbox) = mpsc::channel::<Order>();
         let (entered, outcome) = mpsc::sync_channel(1);
-        let live = move || {
+        let enter = move || {
             let done =
                 move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network));
             let inside = done.is_ok();
             // The one who starts the thread waits for this.
             let _ = entered.send(done);
-            if inside {
-                serve(&inbox);
-            }
+            inside
         };
-        let thread = thread::Builder::new().name("portmap-netns".to_owned()).stack_size(STACK);
-        thread.spawn(live).map_err(NetnsError::Thread)?;
+        let dial = Self::start(enter, |addr, protocol| {
+            let kind = if protocol == Protocol::UDP { Type::DGRAM } else { Type::STREAM };
+            Socket::new(Domain::for_address(addr), kind.nonblocking(), Some(protocol))
+        })?;
         match outcome.recv() {
-            Ok(Ok(())) => Ok(Self { orders }),
+            Ok(Ok(())) => Ok(dial),
             Ok(Err(error)) => Err(NetnsError::Enter(error.into())),
             Err(_) => Err(NetnsError::Thread(io::ErrorKind::BrokenPipe.into())),
         }
     }
-}
 
-/// Makes sockets until nobody can ask for one any more.
-fn serve(inbox: &mpsc::Receiver<Order>) {
-    while let Ok((domain, reply)) = inbox.recv() {
-        // Whoever asked may have given up.
-        let _ = reply.send(Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP)));
+    /// By sockets that somebody else makes: a helper process, say, in a namespace that this process may not enter.
+    ///
+    /// `make` gets the address that is to be connected to, for its family, and the protocol, TCP or UDP. It answers with a
+    /// fresh socket of these, runs on the service's own thread, and may block.
+    ///
+    /// # Errors
+    /// [`NetnsError::Thread`].
+    pub fn by(
+        mut make: impl FnMut(SocketAddr, portmap_core::Protocol) -> io::Result<OwnedFd> + Send + 'static,
+    ) -> Result<Self, NetnsError> {
+        Self::start(
+            || true,
+            move |addr, protocol| {
+                let named = if protocol == Protocol::UDP {
+                    portmap_core::Protocol::Udp
+                } else {
+                    portmap_core::Protocol::Tcp
+                };
+                let socket = Socket::from(make(addr, named)?);
+                socket.set_nonblocking(true)?;
+                Ok(socket)
+            },
+        )
+    }
+
+    /// Starts the thread; it makes sockets where `enter` says so, until nobody can ask for one any more.
+    fn start(
+        enter: impl FnOnce() -> bool + Send + 'static,
+        mut make: impl FnMut(SocketAddr, Protocol) -> io::Result<Socket> + Send + 'static,
+    ) -> Result<Self, NetnsError> {
+        let (orders, inbox) = mpsc::channel();
+        let live = move || {
+            if enter() {
+                while let Ok(Order { addr, protocol, reply }) = inbox.recv() {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(make(addr, protocol));
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("portmap-netns".to_owned()).stack_size(STACK);
+        thread.spawn(live).map_err(NetnsError::Thread)?;
+        Ok(Self { orders })
+    }
+
+    /// The dial service for UDP sessions, by the same thread.
+    pub fn sessions(&self) -> NetnsUdpDial {
+        NetnsUdpDial::new(self.clone())
+    }
+
+    /// A socket in the namespace.
+    fn socket(
+        &self,
+        addr: SocketAddr,
+        protocol: Protocol,
+    ) -> impl Future<Output = io::Result<Socket>> + Send + use<> {
+        let (reply, made) = oneshot::channel();
+        let ordered = self.orders.send(Order { addr, protocol, reply });
+        async move {
+            let gone = || io::Error::other("the thread in the network namespace has ended");
+            ordered.map_err(|_| gone())?;
+            made.await.map_err(|_| gone())?
+        }
     }
 }
 
@@ -114,43 +181,7 @@ impl Service<Dial> for NetnsDial {
     }
 
     fn call(&mut self, dial: Dial) -> Self::Future {
-        let (reply, made) = oneshot::channel();
-        let ordered = self.orders.send((Domain::for_address(dial.addr()), reply));
-        Box::pin(async move {
-            let gone = || io::Error::other("the thread in the network namespace has ended");
-            ordered.map_err(|_| gone())?;
-            let socket = made.await.map_err(|_| gone())??;
-            connect(socket, &dial).await
-        })
-    }
-}
-
-/// Why a network namespace cannot be connected from.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum NetnsError {
-    /// There is no such namespace or process.
-    Open(io::Error),
-    /// It may not be entered.
-    Enter(io::Error),
-    /// The system has no thread left.
-    Thread(io::Error),
-}
-
-impl fmt::Display for NetnsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open(_) => "there is no such network namespace",
-            Self::Enter(_) => "the network namespace may not be entered",
-            Self::Thread(_) => "no thread can be started",
-        })
-    }
-}
-
-impl error::Error for NetnsError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Open(source) | Self::Enter(source) | Self::Thread(source) => Some(source),
-        }
+        let socket = self.socket(dial.addr(), Protocol::TCP);
+        Box::pin(async move { connect(socket.await?, &dial).await })
     }
 }

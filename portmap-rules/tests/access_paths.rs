@@ -1,4 +1,6 @@
-//! Who may reach a published port by which way, and who the container takes the caller for.
+//! Who may reach a published port by which way, and who the container takes the caller for: what `trace` says of every path
+//! of the test kit's matrix, for every bridge, and of some more. What it cannot know is what the kernel does: the
+//! matrix itself holds the two equal.
 #![expect(clippy::unwrap_used, reason = "fixtures")]
 
 mod common;
@@ -7,9 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use portmap_core::{HostAddr, Protocol};
 use portmap_rules::{
-    End, Family, Hairpin, Layout, Loopback, Loss, Packet, Policy, Purpose, Ruleset, Socket,
-    SocketKind, World, trace,
+    End, Family, Hairpin, Layout, Loopback, Packet, Policy, Purpose, Ruleset, Socket, SocketKind,
+    World, trace,
 };
+use portmap_testkit::matrix::{self, Kind, Outcome, Path, Places, SeenAs, Way};
 
 /// Addresses of one family.
 struct Addrs {
@@ -64,15 +67,17 @@ fn cases(loopback: Loopback, hairpin: Hairpin, netfilter: bool, hairpin_ports: b
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let policy = Policy { layout, loopback, hairpin, ..Policy::default() };
             let web = format!("8080:80/{protocol}@192.0.2.2,2001:db8:2::2");
-            let rules = common::compiled(&NETWORKS, &[&web], &policy);
+            let bound = format!("127.0.1.2:8081:80/{protocol}@192.0.2.2");
+            let rules = common::compiled(&NETWORKS, &[&web, &bound], &policy);
             let kind = match loopback {
                 Loopback::Proxy => SocketKind::Serving,
                 Loopback::Nat => SocketKind::Reserving,
             };
-            let ports = "8080".parse().unwrap();
+            let ports = "8080-8081".parse().unwrap();
             let mut world = World::new(common::networks(&NETWORKS))
                 .with_address("eth0".parse().unwrap(), "198.51.100.1/24".parse().unwrap())
                 .with_address("eth0".parse().unwrap(), "2001:db8:100::1/64".parse().unwrap())
+                .with_address("eth0".parse().unwrap(), "fe80::1/64".parse().unwrap())
                 .with_socket(Socket { protocol, addr: HostAddr::Any, ports, kind });
             world = world.routing_localnet(&policy);
             world.bridge_netfilter = netfilter;
@@ -112,27 +117,42 @@ impl Case {
         trace(&self.rules, &self.world, packet).end
     }
 
-    fn expect(&self, path: (&str, &str, &str, u16), wanted: End) {
-        let (arrives_by, from, to, port) = path;
-        let end = self.end(arrives_by, from, to, port);
-        let Policy { layout, loopback, hairpin, .. } = self.policy;
-        let (family, protocol) = (self.family, self.protocol);
-        assert_eq!(
-            end, wanted,
-            "{path:?} {layout:?} {loopback:?} {hairpin:?} {family:?} {protocol}"
-        );
+    /// What becomes of it, where the proxy serves what the rules leave to it.
+    fn outcome(&self, way: &Way) -> Outcome {
+        let packet = Packet {
+            arrives_by: way.arrives_by.as_ref().map(|name| name.parse().unwrap()),
+            protocol: self.protocol.into(),
+            from: SocketAddr::new(way.from, 40_000),
+            to: way.to,
+        };
+        match trace(&self.rules, &self.world, packet).end {
+            End::Delivered { at, .. } if at == way.to && way.path.leads_to_host() => {
+                Outcome::Delivered(way.gateway)
+            }
+            End::Delivered { seen_from, .. } | End::Passed { seen_from, .. } => {
+                Outcome::Delivered(seen_from.ip())
+            }
+            End::Refused => Outcome::Refused,
+            End::Dropped(_) | End::Unanswered { .. } => Outcome::Dropped,
+        }
     }
 
-    /// The container gets it, and takes `seen` for the caller.
-    fn reaches_container(&self, path: (&str, &str, &str, u16), seen: &str) {
-        let end = End::Delivered { at: at(self.addrs.container, 80), seen_from: at(seen, 40_000) };
-        self.expect(path, end);
-    }
-
-    /// The proxy gets it.
-    fn reaches_proxy(&self, path: (&str, &str, &str, u16)) {
-        let (_, from, to, port) = path;
-        self.expect(path, End::Delivered { at: at(to, port), seen_from: at(from, 40_000) });
+    /// What is to become of it: as the matrix has it, but where it depends on the bridge.
+    fn expected(&self, path: Path, family: matrix::Family) -> Outcome<SeenAs> {
+        let kind = match self.policy.loopback {
+            Loopback::Nat => Kind::Nat,
+            Loopback::Proxy => Kind::Hybrid,
+        };
+        let World { bridge_netfilter, hairpin_ports, .. } = self.world;
+        match (path, kind, self.policy.hairpin) {
+            (Path::SameNetwork, Kind::Nat, Hairpin::Bridge) if bridge_netfilter => {
+                Outcome::Delivered(SeenAs::Client)
+            }
+            // The answer goes past the host, and so past NAT.
+            (Path::SameNetwork, Kind::Nat, Hairpin::Bridge) => Outcome::Dropped,
+            (Path::Itself, Kind::Nat, _) if bridge_netfilter && !hairpin_ports => Outcome::Dropped,
+            _ => kind.expected(path, family, self.protocol),
+        }
     }
 
     fn is_dropped(&self, path: (&str, &str, &str, u16)) {
@@ -141,100 +161,100 @@ impl Case {
     }
 }
 
+impl Addrs {
+    fn places(&self) -> Places {
+        let ip = |addr: &str| addr.parse::<IpAddr>().unwrap();
+        Places {
+            lan: "eth0".to_owned(),
+            bridge: "bridge1".to_owned(),
+            other_bridge: "docker0".to_owned(),
+            host: ip(self.lan),
+            client: ip(self.client),
+            attacker: ip(self.client),
+            elsewhere: ip(self.elsewhere),
+            gateway: ip(self.gateway),
+            container: ip(self.container),
+            neighbour: ip(self.neighbour),
+            stranger: ip(self.stranger),
+            link_local: Some(("fe80::9".parse().unwrap(), "fe80::1".parse().unwrap(), 0)),
+        }
+    }
+}
+
 #[test]
-fn an_external_client_is_seen_as_itself() {
+fn every_path_is_as_the_matrix_has_it() {
     for case in any_bridge(Loopback::Nat).iter().chain(&any_bridge(Loopback::Proxy)) {
-        let Addrs { client, lan, elsewhere, .. } = case.addrs;
-        case.reaches_container(("eth0", client, lan, 8080), client);
-        case.reaches_container(("eth0", elsewhere, lan, 8080), elsewhere);
-    }
-}
-
-#[test]
-fn nat_serves_loopback_as_the_gateway_and_refuses_it_in_ipv6() {
-    for case in any_bridge(Loopback::Nat) {
-        let Addrs { loopback, gateway, .. } = case.addrs;
-        let path = ("", *loopback, *loopback, 8080);
-        match case.family {
-            Family::Ipv4 => case.reaches_container(path, gateway),
-            Family::Ipv6 => case.expect(path, End::Refused),
-        }
-    }
-    for case in any_bridge(Loopback::Proxy) {
-        case.reaches_proxy(("", case.addrs.loopback, case.addrs.loopback, 8080));
-    }
-}
-
-#[test]
-fn a_host_process_that_calls_the_hosts_own_address_is_the_gateway_or_that_address() {
-    for case in any_bridge(Loopback::Nat) {
-        let Addrs { lan, gateway, .. } = case.addrs;
-        case.reaches_container(("", lan, lan, 8080), gateway);
-    }
-    for case in any_bridge(Loopback::Proxy) {
-        let Addrs { lan, .. } = case.addrs;
-        case.reaches_container(("", lan, lan, 8080), lan);
-    }
-}
-
-#[test]
-fn a_container_of_another_network_is_dropped_or_left_to_the_proxy() {
-    for (dropped, cases) in
-        [(true, any_bridge(Loopback::Nat)), (false, any_bridge(Loopback::Proxy))]
-    {
-        for case in cases {
-            for host in [case.addrs.lan, case.addrs.gateway] {
-                let path = ("docker0", case.addrs.stranger, host, 8080);
-                if dropped { case.is_dropped(path) } else { case.reaches_proxy(path) }
-            }
+        let family = match case.family {
+            Family::Ipv4 => matrix::Family::Ipv4,
+            Family::Ipv6 => matrix::Family::Ipv6,
+        };
+        for path in Path::ALL {
+            let Some(way) = Way::new(path, family, &case.addrs.places()) else {
+                continue;
+            };
+            let (outcome, expected) = (case.outcome(&way), case.expected(path, family).on(&way));
+            let Policy { layout, loopback, hairpin, .. } = case.policy;
+            assert_eq!(
+                outcome, expected,
+                "{way:?} {} {layout:?} {loopback:?} {hairpin:?} {:?}",
+                case.protocol, case.world
+            );
         }
     }
 }
 
 #[test]
-fn a_neighbour_is_masqueraded_or_needs_br_netfilter_to_be_seen_as_itself() {
-    for case in any_bridge(Loopback::Nat) {
-        let Addrs { neighbour, lan, gateway, container, .. } = case.addrs;
-        for host in [lan, gateway] {
-            let path = ("bridge1", *neighbour, *host, 8080);
-            match (case.policy.hairpin, case.world.bridge_netfilter) {
-                (Hairpin::Masquerade, _) => case.reaches_container(path, gateway),
-                (Hairpin::Bridge, true) => case.reaches_container(path, neighbour),
-                (Hairpin::Bridge, false) => {
-                    let (at, seen_from) = (at(container, 80), at(neighbour, 40_000));
-                    case.expect(path, End::Unanswered { at, seen_from, why: Loss::PastNat });
-                }
-            }
-        }
-    }
-    for case in any_bridge(Loopback::Proxy) {
-        case.reaches_proxy(("bridge1", case.addrs.neighbour, case.addrs.lan, 8080));
+fn a_client_from_beyond_the_lan_is_seen_as_itself() {
+    for case in any_bridge(Loopback::Nat).iter().chain(&any_bridge(Loopback::Proxy)) {
+        let Addrs { elsewhere, lan, container, .. } = *case.addrs;
+        let end = End::Delivered { at: at(container, 80), seen_from: at(elsewhere, 40_000) };
+        assert_eq!(case.end("eth0", elsewhere, lan, 8080), end);
     }
 }
 
 #[test]
-fn a_container_that_calls_itself_is_the_gateway() {
-    for case in any_bridge(Loopback::Nat) {
-        let Addrs { container, lan, gateway, .. } = case.addrs;
-        let path = ("bridge1", *container, *lan, 8080);
-        if case.world.bridge_netfilter && !case.world.hairpin_ports {
-            case.expect(path, End::Dropped(Loss::HairpinPort));
-        } else {
-            case.reaches_container(path, gateway);
+fn the_gateways_address_is_an_address_of_the_host_like_others() {
+    for case in any_bridge(Loopback::Nat).iter().chain(&any_bridge(Loopback::Proxy)) {
+        let Addrs { neighbour, stranger, lan, gateway, .. } = *case.addrs;
+        for (bridge, from) in [("bridge1", neighbour), ("docker0", stranger)] {
+            let ends = [lan, gateway].map(|host| case.end(bridge, from, host, 8080));
+            let to_socket = |end, host| match end {
+                End::Delivered { at: it, .. } if it == at(host, 8080) => None,
+                end => Some(end),
+            };
+            assert_eq!(to_socket(ends[0], lan), to_socket(ends[1], gateway), "{from}");
         }
-    }
-    for case in any_bridge(Loopback::Proxy) {
-        case.reaches_proxy(("bridge1", case.addrs.container, case.addrs.lan, 8080));
     }
 }
 
 #[test]
-fn an_outsider_reaches_no_container_by_its_own_address() {
+fn no_container_is_reached_by_its_own_address_whatever_the_port() {
     for case in any_bridge(Loopback::Nat).iter().chain(&any_bridge(Loopback::Proxy)) {
         for port in [80, 81, 8080] {
             let Addrs { client, container, stranger, .. } = case.addrs;
             case.is_dropped(("eth0", client, container, port));
             case.is_dropped(("docker0", stranger, container, port));
+        }
+    }
+}
+
+#[test]
+fn nobody_but_the_host_reaches_loopback_whatever_the_port() {
+    for case in any_bridge(Loopback::Nat).iter().chain(&any_bridge(Loopback::Proxy)) {
+        for (interface, from) in [("eth0", case.addrs.client), ("bridge1", case.addrs.neighbour)] {
+            case.is_dropped((interface, from, case.addrs.loopback, 8080));
+            case.is_dropped((interface, from, case.addrs.loopback, 22));
+        }
+    }
+}
+
+#[test]
+fn a_host_that_does_not_forward_drops_what_is_not_its_own() {
+    for mut case in any_bridge(Loopback::Proxy) {
+        case.world.forwards = false;
+        let Addrs { client, elsewhere, container, .. } = case.addrs;
+        for to in [elsewhere, container] {
+            case.is_dropped(("eth0", client, to, 8080));
         }
     }
 }
@@ -260,16 +280,6 @@ fn a_trace_names_the_rule_that_decided() {
 }
 
 #[test]
-fn an_outsider_with_a_route_to_loopback_is_dropped() {
-    for case in any_bridge(Loopback::Nat).iter().chain(&any_bridge(Loopback::Proxy)) {
-        for (interface, from) in [("eth0", case.addrs.client), ("bridge1", case.addrs.neighbour)] {
-            case.is_dropped((interface, from, case.addrs.loopback, 8080));
-            case.is_dropped((interface, from, case.addrs.loopback, 22));
-        }
-    }
-}
-
-#[test]
 fn an_outsider_does_not_reach_a_port_that_is_published_on_a_loopback_address() {
     for layout in [Layout::Nftables, Layout::Iptables] {
         for loopback in [Loopback::Nat, Loopback::Proxy] {
@@ -282,15 +292,5 @@ fn an_outsider_does_not_reach_a_port_that_is_published_on_a_loopback_address() {
                 }
             }
         }
-    }
-}
-
-#[test]
-fn transit_traffic_to_a_published_port_number_is_untouched() {
-    for case in any_bridge(Loopback::Nat).iter().chain(&any_bridge(Loopback::Proxy)) {
-        let Addrs { client, elsewhere, .. } = case.addrs;
-        let (at, seen_from) = (at(elsewhere, 8080), at(client, 40_000));
-        let passed = End::Passed { by: "eth0".parse().unwrap(), at, seen_from };
-        case.expect(("eth0", client, elsewhere, 8080), passed);
     }
 }

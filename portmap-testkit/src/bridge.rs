@@ -73,6 +73,14 @@ impl Bridge {
         task.await.map_err(std::io::Error::other).step(|| "make a bridge".to_owned())?
     }
 
+    /// Leaves the link to the kernel, which takes it with the namespace of a node that is about to go: that costs nobody the
+    /// 50 ms that each deleted wire does.
+    pub(crate) fn leave_to_namespace(&mut self) {
+        if !self.node.is_outlived() {
+            self.claim = None;
+        }
+    }
+
     async fn configure(&self) -> Result<(), LabError> {
         let netlink = self.node.netlink();
         let marked = LinkUnspec::new_with_index(self.index).alias(ALIAS).build();

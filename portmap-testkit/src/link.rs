@@ -1,6 +1,6 @@
 //! Interfaces, addresses, routes and neighbours of one namespace, by rtnetlink.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -10,6 +10,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourState,
 };
+use rtnetlink::packet_route::route::{RouteProtocol, RouteScope, RouteType};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use tokio::time::{sleep, timeout};
 
@@ -17,6 +18,9 @@ use crate::error::{LabError, Step, kernel};
 
 /// The loopback interface is the first of every namespace.
 pub(crate) const LOOPBACK: u32 = 1;
+
+/// `RT_TABLE_LOCAL`: the routes to the host's own addresses.
+const LOCAL_TABLE: u32 = 255;
 
 /// How long a link or a neighbour may take. Both are there within 5 ms on an idle machine; a busy one
 /// may lose a first solicitation, which the kernel repeats after a second.
@@ -101,6 +105,23 @@ pub(crate) async fn add_route(netlink: &Handle, to: IpNet, via: IpAddr) -> Resul
         .map_err(std::io::Error::other)
         .step(step)?;
     netlink.route().add(route.build()).execute().await.step(step)
+}
+
+/// Has 127.0.0.0/8 lead to a neighbour, rather than to the own loopback: what an attacker would do.
+pub(crate) async fn route_loopback(netlink: &Handle, via: Ipv4Addr) -> Result<(), LabError> {
+    for (address, length) in [(Ipv4Addr::new(127, 0, 0, 0), 8), (Ipv4Addr::LOCALHOST, 32)] {
+        let local = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(address, length)
+            .table_id(LOCAL_TABLE)
+            .kind(RouteType::Local)
+            .scope(RouteScope::Host)
+            .protocol(RouteProtocol::Kernel)
+            .output_interface(LOOPBACK);
+        let deleted = netlink.route().del(local.build()).execute().await;
+        deleted.step(|| format!("delete the local route to {address}/{length}"))?;
+    }
+    let loopback = IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8);
+    add_route(netlink, loopback, via.into()).await
 }
 
 /// Waits until the link has carrier and the kernel has acted on it: a packet sent earlier is lost.

@@ -1,10 +1,14 @@
 //! What a test needs of the machine.
 
 use std::env;
+use std::os::unix::net::UnixStream;
 
 use crate::busybox::Busybox;
 use crate::sandbox::Sandbox;
 use crate::tool;
+
+/// Where a Docker daemon listens.
+const DOCKER: &str = "/var/run/docker.sock";
 
 /// Something that a test can't do without.
 ///
@@ -20,6 +24,8 @@ pub enum Need {
     Busybox,
     /// A program of the machine: `iptables` in `PORTMAP_REQUIRE` for that and its kin, `netns` for any other.
     Tool(&'static str),
+    /// A Docker daemon at its usual socket; `docker` in `PORTMAP_REQUIRE`.
+    Docker,
     /// To be the machine's root, rather than that of a user namespace; `root` in `PORTMAP_REQUIRE`.
     Root,
 }
@@ -34,6 +40,11 @@ impl Need {
             (Self::Root, Ok(Sandbox::UserNamespace)) => Some("not root".to_owned()),
             (Self::Netns | Self::Root, Ok(_)) => None,
             (Self::Busybox, _) => Busybox::find().err().map(|error| format!("no busybox: {error}")),
+            (Self::Docker, _) => match UnixStream::connect(DOCKER) {
+                Ok(_) if tool::locate("docker").is_some() => None,
+                Ok(_) => Some("no docker".to_owned()),
+                Err(error) => Some(format!("no Docker at {DOCKER}: {error}")),
+            },
             (Self::Tool(name), _) => tool::locate(name).is_none().then(|| format!("no {name}")),
         }
     }
@@ -52,6 +63,7 @@ impl Need {
             Self::Netns | Self::Busybox => "netns",
             Self::Tool(name) if name.contains("tables") => "iptables",
             Self::Tool(_) => "netns",
+            Self::Docker => "docker",
             Self::Root => "root",
         };
         list.split(',').any(|entry| entry.trim() == word)
@@ -70,6 +82,7 @@ mod tests {
                 && Need::Busybox.is_in(list)
                 && Need::Tool("ip6tables-legacy").is_in(list)
         );
+        assert!(Need::Docker.is_in("docker") && !Need::Docker.is_in(list));
         assert!(!Need::Root.is_in(list) && Need::Tool("nft").is_in(list) && !Need::Netns.is_in(""));
     }
 

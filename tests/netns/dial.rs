@@ -7,7 +7,7 @@ use portmap::{
     proxy::{NetnsDial, NetnsError},
 };
 use portmap_testkit::{Lab, Need, Node, Suite, Webapp};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
 use crate::support::request;
 
@@ -22,19 +22,21 @@ async fn lonely() -> Result<Node, BoxError> {
     let container = Node::new("lonely").await?;
     let listener = container.run(TcpListener::bind((Ipv4Addr::LOCALHOST, 80))).await?;
     container.spawn(async move { Webapp::serve(listener, "lonely").await });
+    let socket = container.run(UdpSocket::bind((Ipv4Addr::LOCALHOST, 80))).await?;
+    container.spawn(async move { Webapp::serve_udp(socket, "lonely").await });
     Ok(container)
 }
 
 async fn publish_by(dial: NetnsDial) -> Result<(), BoxError> {
     let lab = Lab::new().await?;
-    let wanted = request(Ipv4Addr::LOCALHOST.into(), &["8080:80"])?;
-    let mapper = ProxyMapper::new().dial(dial);
+    let wanted = request(Ipv4Addr::LOCALHOST.into(), &["8080:80", "8080:80/udp"])?;
+    let mapper = ProxyMapper::new().session_dial(dial.sessions()).dial(dial);
     let lease = lab.host().run(async move { mapper.publish(wanted).await }).await?;
-    let page = lab.client().get(SocketAddr::from((lab.host().addr4(), 8080))).await?;
-    assert_eq!(
-        (page.hostname.as_str(), page.remote_ip),
-        ("lonely", IpAddr::from(Ipv4Addr::LOCALHOST))
-    );
+    let published = SocketAddr::from((lab.host().addr4(), 8080));
+    for page in [lab.client().get(published).await?, lab.client().ask_udp(published).await?] {
+        let seen = (page.hostname.as_str(), page.remote_ip);
+        assert_eq!(seen, ("lonely", IpAddr::from(Ipv4Addr::LOCALHOST)));
+    }
     lease.release().await?;
     Ok(())
 }

@@ -1,15 +1,21 @@
 //! What needs network namespaces: run by `cargo test --features netns`, as root or as an ordinary user.
 
+mod attached;
+mod broken;
 mod caller;
+mod contract;
 mod dial;
 mod faults;
 mod limits;
+mod matrix;
+mod model;
 mod nat;
-mod nat_paths;
 mod paths;
 mod process;
 mod publish;
+mod publish_inside;
 mod publish_rules;
+mod publish_told;
 mod retarget;
 mod rules;
 mod rules_end;
@@ -26,10 +32,14 @@ fn main() -> ExitCode {
     seed::tests(&mut suite);
     paths::tests(&mut suite);
     publish::tests(&mut suite);
+    publish_inside::tests(&mut suite);
     publish_rules::tests(&mut suite);
+    publish_told::tests(&mut suite);
     rules::tests(&mut suite);
     rules_end::tests(&mut suite);
-    nat_paths::tests(&mut suite);
+    matrix::tests(&mut suite);
+    broken::tests(&mut suite);
+    contract::tests(&mut suite);
     caller::tests(&mut suite);
     retarget::tests(&mut suite);
     dial::tests(&mut suite);

@@ -9,7 +9,7 @@ use portmap::{
 };
 use portmap_testkit::{CallError, Suite, Webapp};
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::TcpListener,
     time::{sleep, timeout},
 };
 
@@ -24,9 +24,6 @@ pub(crate) fn tests(suite: &mut Suite) {
             Box::pin(two_to_one(policy))
         });
         test("eight_first_publishes_at_once_give_one_base", |policy| Box::pin(eight(policy)));
-        test("a_udp_sender_that_never_stops_follows_the_rules", |policy| {
-            Box::pin(udp_flow(policy))
-        });
         test("a_foreign_flush_does_not_end_the_service", |policy| Box::pin(flushed(policy)));
         test("a_range_is_as_many_rules_whatever_its_length", |policy| Box::pin(range(policy)));
         test("a_refused_publish_leaves_nothing", |policy| Box::pin(refused(policy)));
@@ -72,56 +69,6 @@ async fn eight(policy: Policy) -> Result<(), BoxError> {
     }
     assert_eq!(nat.rules().await?, before);
     Ok(())
-}
-
-/// Sends from one socket until the answer comes from whom it should, or from nobody.
-async fn until_answered_by(client: &UdpSocket, name: Option<&str>) -> Result<(), BoxError> {
-    let begin = Instant::now();
-    let mut answer = [0; 512];
-    loop {
-        // A refusal shows as an error of either call.
-        let _ = client.send(b"who?").await;
-        let read = timeout(Duration::from_millis(50), client.recv(&mut answer)).await;
-        let from = match read {
-            Ok(Ok(length)) => Some(String::from_utf8_lossy(&answer[..length]).into_owned()),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        let right = match name {
-            Some(name) => {
-                from.as_ref().is_some_and(|page| page.contains(&format!("Hostname: {name}\n")))
-            }
-            None => from.is_none(),
-        };
-        if right {
-            return Ok(());
-        }
-        if begin.elapsed() > Duration::from_secs(2) {
-            return Err(format!("after 2 s {name:?} is expected and {from:?} is there").into());
-        }
-    }
-}
-
-async fn udp_flow(policy: Policy) -> Result<(), BoxError> {
-    let nat = Nat::new(policy).await?;
-    let to = nat.at(5353);
-    let client = nat
-        .lab
-        .client()
-        .run(async move {
-            let socket = UdpSocket::bind("0.0.0.0:0").await?;
-            socket.connect(to).await?;
-            std::io::Result::Ok(socket)
-        })
-        .await?;
-    until_answered_by(&client, None).await?;
-    let first = nat.publish(&nat.web, &["5353:80/udp"]).await?;
-    until_answered_by(&client, Some("web")).await?;
-    first.release().await?;
-    until_answered_by(&client, None).await?;
-    let second = nat.publish(&nat.other, &["5353:80/udp"]).await?;
-    until_answered_by(&client, Some("other")).await?;
-    second.release().await?;
-    until_answered_by(&client, None).await
 }
 
 async fn flushed(policy: Policy) -> Result<(), BoxError> {

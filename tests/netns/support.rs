@@ -30,13 +30,18 @@ pub(crate) fn network_of(bridge: &Bridge) -> Result<Network, BoxError> {
     Ok(format!("{}={}{six}", bridge.name(), bridge.subnet4()).parse()?)
 }
 
-/// The `publish` tool, which cargo builds beside the tests.
+/// The `publish` tool.
 pub(crate) fn tool() -> Result<PathBuf, BoxError> {
+    built("publish")
+}
+
+/// An example, which cargo builds beside the tests.
+pub(crate) fn built(example: &str) -> Result<PathBuf, BoxError> {
     let tests = env::current_exe()?;
     let built = tests.parent().and_then(|deps| deps.parent());
-    let tool = built.ok_or("the test has no folder")?.join("examples/publish");
-    match tool.exists() {
-        true => Ok(tool),
-        false => Err(format!("{} is not built", tool.display()).into()),
+    let path = built.ok_or("the test has no folder")?.join("examples").join(example);
+    match path.exists() {
+        true => Ok(path),
+        false => Err(format!("{} is not built", path.display()).into()),
     }
 }

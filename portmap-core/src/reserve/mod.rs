@@ -4,10 +4,10 @@ mod candidates;
 mod host_socket;
 mod socket;
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, time::Duration};
 
 use socket2::SockRef;
-use tokio::task;
+use tokio::{task, time::sleep};
 
 pub use host_socket::HostSocket;
 
@@ -18,6 +18,13 @@ use crate::{
 
 /// How many sockets are opened before other tasks get a turn: about a millisecond's worth.
 const SOCKETS_A_TURN: usize = 64;
+
+/// How long a port may have no holder and still be taken, and how often it is tried again. Between fork and exec a child has
+/// what its parent had open: where a process starts others, a port that was just released is taken for that long, by
+/// nobody who could be seen. A holder that cannot be seen for lack of privilege is
+/// waited for as well, 30 ms in all.
+const ORPHANED: Duration = Duration::from_millis(10);
+const ATTEMPTS_AT_AN_ORPHAN: usize = 3;
 
 /// The host sockets of one request, bound and not served. Dropping it frees them.
 ///
@@ -158,10 +165,20 @@ impl Eq for Reserved {}
 /// Takes the first candidate that is free on all addresses of the mapping.
 async fn reserve(mapping: &Mapping, endpoint: Endpoint) -> Result<Vec<Reserved>, Error> {
     let protocol = mapping.protocol();
+    let is_exact = matches!(mapping.host_port(), HostPort::Exact(_));
     let mut first_refusal = None;
     let mut opened = 0;
     for first in candidates::of(mapping)? {
-        match take_block(mapping, endpoint, first, &mut opened).await {
+        let mut taken = take_block(mapping, endpoint, first, &mut opened).await;
+        for _ in 0..ATTEMPTS_AT_AN_ORPHAN {
+            match &taken {
+                Err(refusal) if is_exact && refusal.is_by_nobody(protocol) => {}
+                _ => break,
+            }
+            sleep(ORPHANED).await;
+            taken = take_block(mapping, endpoint, first, &mut opened).await;
+        }
+        match taken {
             Ok(reserved) => return Ok(reserved),
             Err(refusal) if refusal.concerns_the_port() => {
                 first_refusal.get_or_insert(refusal);

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::HostSocket;
-use crate::{Error, ErrorKind, HostAddr, Port, Protocol, holder};
+use crate::{Error, ErrorKind, HostAddr, Port, Protocol, holder::holders};
 
 /// As many connections waiting as `net.core.somaxconn` allows: the kernel lowers the number to that.
 const BACKLOG: i32 = i32::MAX;
@@ -90,12 +90,20 @@ impl Refusal {
         matches!(errno(&self.error), Errno::EADDRINUSE | Errno::EACCES)
     }
 
+    /// Whether the port is taken and nobody can be seen who has it.
+    pub(super) fn is_by_nobody(&self, protocol: Protocol) -> bool {
+        errno(&self.error) == Errno::EADDRINUSE
+            && holders(protocol, self.host, self.port.into())
+                .iter()
+                .all(|holder| holder.processes().is_empty())
+    }
+
     pub(super) fn into_error(self, protocol: Protocol) -> Error {
         let Self { host, port, error } = self;
         let wanted = format!("{host}:{port}/{protocol}");
         let (kind, message) = match errno(&error) {
             Errno::EADDRINUSE => {
-                let message = match holder::find(protocol, host, port) {
+                let message = match holders(protocol, host, port.into()).first() {
                     Some(holder) => holder.to_string(),
                     None => format!("{wanted} is in use"),
                 };

@@ -1,6 +1,6 @@
-//! A state on the way, where one commit is a table and not all of them.
+//! A state on the way, where host ports change their container.
 
-use crate::{Ownership, Ruleset};
+use crate::{Change, Ownership, Ruleset, Transaction};
 
 impl Ruleset {
     /// These rules, with a filter that also lets through what `after` lets through, and the guards of both.
@@ -20,6 +20,32 @@ impl Ruleset {
             }
         }
         both
+    }
+}
+
+impl Transaction {
+    /// The same in two steps: the second one takes back what is let through no longer.
+    ///
+    /// A packet that was led to the old container before the first step may come to the filter after it. What it looks up
+    /// there are sets without data. `before` tells which sets have intervals: these may overlap what comes, and go with it.
+    pub(crate) fn narrowing_last(self, before: &Ruleset) -> (Self, Self) {
+        let has_intervals = |change: &Change| match change {
+            Change::DeleteElements { table, set, .. } => before
+                .tables
+                .get(table)
+                .and_then(|table| table.sets.get(set))
+                .is_none_or(|set| set.interval),
+            _ => true,
+        };
+        let narrows = |change: &Change| match change {
+            Change::DeleteElements { elements, .. } => {
+                elements.iter().all(|(_, data)| data.is_none())
+            }
+            _ => false,
+        };
+        let (last, first) =
+            self.changes.into_iter().partition(|one| narrows(one) && !has_intervals(one));
+        (Self { changes: first }, Self { changes: last })
     }
 }
 

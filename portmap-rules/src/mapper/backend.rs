@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use portmap_core::Error;
+use portmap_core::{Error, WithCauses};
+use tracing::warn;
 
 use super::lookout::Lookout;
 use crate::{
@@ -46,15 +47,27 @@ impl Backend {
         ledger: &Ledger,
         prepared: &Prepared,
     ) -> Result<(), Error> {
+        let edit = prepared.edit();
+        let retargets = edit.publish.iter().any(|(entry, _)| edit.release.contains(entry));
         match self {
+            Self::Nftables(nftables) if retargets => {
+                let transaction = prepared.transaction().clone();
+                let (first, last) = transaction.narrowing_last(ledger.rules());
+                nftables.apply(first).await?;
+                if !last.is_empty()
+                    && let Err(error) = nftables.apply(last).await
+                {
+                    // The ports lead where they should. What is let through for nobody goes with the table.
+                    warn!(error = %WithCauses(&error), "an old container is still let through to");
+                }
+            }
             Self::Nftables(nftables) => nftables.apply(prepared.transaction().clone()).await?,
             Self::Iptables(owned) => {
                 let after = match prepared.rules() {
                     Some(rules) => rules.clone(),
                     None => ledger.rules().clone().apply(prepared.transaction()),
                 };
-                let edit = prepared.edit();
-                match edit.publish.iter().any(|(entry, _)| edit.release.contains(entry)) {
+                match retargets {
                     true => owned.pass_over(after).await?,
                     false => owned.replace(after).await?,
                 }

@@ -75,6 +75,8 @@ pub enum Loss {
     Martian,
     /// Nothing leads there.
     NoRoute,
+    /// It is somebody else's, and the host does not forward.
+    NotForwarded,
     /// It would leave by the bridge port that it came from, and that has no hairpin flag.
     HairpinPort,
     /// The answer went from container to container past the host, and so past NAT.
@@ -126,6 +128,7 @@ impl fmt::Display for Loss {
             Self::Policy => "by a chain's policy",
             Self::Martian => "an address that cannot be there",
             Self::NoRoute => "no route",
+            Self::NotForwarded => "the host does not forward",
             Self::HairpinPort => "the bridge port has no hairpin flag",
             Self::PastNat => "it went past the host",
         })

@@ -43,6 +43,7 @@ impl Flight<'_> {
         let by = match self.world.route(self.to.ip()) {
             Route::Local => return self.host(),
             Route::Nowhere => return Err(Loss::NoRoute),
+            Route::Via(_) if !self.world.forwards => return Err(Loss::NotForwarded),
             Route::Via(by) => by,
         };
         self.leaves_by = Some(by);

@@ -20,6 +20,8 @@ pub struct World {
     pub addresses: Vec<(Interface, IpNet)>,
     /// Sockets of the host's processes.
     pub sockets: Vec<Socket>,
+    /// Whether it forwards between interfaces: `ip_forward`, and `forwarding` of IPv6.
+    pub forwards: bool,
     /// Interfaces that route 127.0.0.0/8: `route_localnet`.
     pub route_localnet: BTreeSet<Interface>,
     /// Whether packets between ports of a bridge meet the rules: `bridge-nf-call-iptables`.
@@ -78,6 +80,7 @@ impl World {
             networks: networks.into_iter().collect(),
             addresses: Vec::new(),
             sockets: Vec::new(),
+            forwards: true,
             route_localnet: BTreeSet::new(),
             bridge_netfilter: false,
             hairpin_ports: false,

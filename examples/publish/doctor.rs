@@ -1,0 +1,47 @@
+//! What stands in the way of publishing on this host, and what mends it. Nothing is changed.
+
+mod finding;
+mod firewall;
+mod forwarding;
+mod limits;
+mod netfilter;
+mod ports;
+mod privileges;
+mod procfs;
+
+use std::process::ExitCode;
+
+use portmap::PortSpec;
+
+use self::finding::{Finding, State};
+use crate::output::say;
+
+/// Looks, and prints what was found. `SUCCESS` where nothing is wrong.
+pub(crate) async fn examine(specs: &[PortSpec], json: bool) -> ExitCode {
+    let mut findings = privileges::check(specs);
+    findings.extend(ports::check(specs));
+    findings.extend(limits::check(specs));
+    findings.extend(forwarding::check());
+    findings.extend(netfilter::check().await);
+    findings.extend(firewall::check());
+    if json {
+        // Texts alone: nothing in it can fail to be written.
+        say(serde_json::to_string_pretty(&findings).unwrap_or_default());
+    } else {
+        findings.iter().for_each(say);
+        say(summary(&findings));
+    }
+    match findings.iter().any(|finding| finding.state == State::Wrong) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    }
+}
+
+fn summary(findings: &[Finding]) -> String {
+    let count = |state| findings.iter().filter(|finding| finding.state == state).count();
+    match (count(State::Wrong), count(State::Unknown)) {
+        (0, 0) => "nothing is wrong".to_owned(),
+        (0, unseen) => format!("nothing is wrong as far as can be seen; {unseen} could not be"),
+        (wrong, _) => format!("{wrong} wrong"),
+    }
+}

@@ -1,0 +1,117 @@
+//! What others do with packets: a drop of theirs wins over whatever rules of ours say.
+
+use std::process::Command;
+
+use nix::unistd::Uid;
+use serde::Deserialize;
+
+use super::Finding;
+
+/// What `nft -j list chains` says; iptables that speaks nftables is in it.
+#[derive(Deserialize)]
+struct Listed {
+    nftables: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+struct Object {
+    chain: Option<Chain>,
+}
+
+#[derive(Deserialize)]
+struct Chain {
+    family: String,
+    table: String,
+    name: String,
+    hook: Option<String>,
+    policy: Option<String>,
+}
+
+pub(super) fn check() -> Vec<Finding> {
+    if !Uid::effective().is_root() {
+        return vec![Finding::unknown("firewall", "what others' rules drop only root can see")];
+    }
+    // iptables itself is not asked: it can make tables in order to list them.
+    match list() {
+        Some(chains) => judge(&chains),
+        None => {
+            let found = "what others' rules drop cannot be seen without the program nft";
+            vec![Finding::unknown("firewall", found).mend("apt install nftables")]
+        }
+    }
+}
+
+fn list() -> Option<Vec<Chain>> {
+    let listed = ["nft", "/usr/sbin/nft"].into_iter().find_map(|nft| {
+        Command::new(nft)
+            .args(["-j", "list", "chains"])
+            .output()
+            .ok()
+            .filter(|listed| listed.status.success())
+    })?;
+    let listed: Listed = serde_json::from_slice(&listed.stdout).ok()?;
+    Some(listed.nftables.into_iter().filter_map(|object| object.chain).collect())
+}
+
+fn judge(chains: &[Chain]) -> Vec<Finding> {
+    let has = |name: &str| chains.iter().any(|chain| chain.name == name || chain.table == name);
+    let mut findings: Vec<_> = chains
+        .iter()
+        .filter(|chain| chain.policy.as_deref() == Some("drop"))
+        .filter_map(|chain| {
+            let place = format!("{} {} {}", chain.family, chain.table, chain.name);
+            match chain.hook.as_deref()? {
+                "forward" => {
+                    let found = format!("{place} drops what is forwarded and nobody allows: NAT's connections end there, the proxy's don't");
+                    Some(Finding::wrong("firewall", found).mend(open_forward(chain, &has)))
+                }
+                "input" => {
+                    let found = format!("{place} drops what comes in and nobody allows: the proxy's ports have to be opened there");
+                    Some(Finding::wrong("firewall", found).mend(open_input(chain, &has)))
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    if has("firewalld") {
+        let found = "firewalld is here, and rejects what its zones do not allow";
+        findings.push(
+            Finding::note("firewall", found)
+                .mend("firewall-cmd --zone=trusted --add-interface=BRIDGE"),
+        );
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("firewall", "no chain of others drops what it does not know"));
+    }
+    findings
+}
+
+fn open_forward(chain: &Chain, has: &impl Fn(&str) -> bool) -> String {
+    let tool = if chain.family == "ip6" { "ip6tables" } else { "iptables" };
+    if has("DOCKER-USER") {
+        format!(
+            "{tool} -I DOCKER-USER -o BRIDGE -j ACCEPT; {tool} -I DOCKER-USER -i BRIDGE -j ACCEPT"
+        )
+    } else if has("ufw-user-forward") || has("ufw-before-forward") {
+        "ufw route allow out on BRIDGE; ufw route allow in on BRIDGE".to_owned()
+    } else if chain.name == "FORWARD" {
+        format!("{tool} -I FORWARD -o BRIDGE -j ACCEPT; {tool} -I FORWARD -i BRIDGE -j ACCEPT")
+    } else {
+        let Chain { family, table, name, .. } = chain;
+        format!(
+            "nft insert rule {family} {table} {name} oifname BRIDGE accept; nft insert rule {family} {table} {name} iifname BRIDGE accept"
+        )
+    }
+}
+
+fn open_input(chain: &Chain, has: &impl Fn(&str) -> bool) -> String {
+    let Chain { family, table, name, .. } = chain;
+    if has("ufw-user-input") {
+        "ufw allow PORT".to_owned()
+    } else if name == "INPUT" {
+        let tool = if family == "ip6" { "ip6tables" } else { "iptables" };
+        format!("{tool} -I INPUT -p tcp --dport PORT -j ACCEPT")
+    } else {
+        format!("nft insert rule {family} {table} {name} tcp dport PORT accept")
+    }
+}

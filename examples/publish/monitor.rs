@@ -1,0 +1,124 @@
+//! What happens, told to a person or to a program: one thread prints it, in one of three styles.
+//!
+//! Whatever serves clients only hands over what happened. A terminal that is held with Ctrl-S or a pipe that nobody reads
+//! holds up the thread alone: what comes too fast for it is lost, and counted.
+
+mod connections;
+mod flow;
+mod json;
+mod live;
+mod paths;
+mod plain;
+mod printer;
+mod screen;
+mod sessions;
+
+use std::{
+    fmt::Display,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+};
+
+use portmap::Binding;
+use tower::Layer;
+
+pub(crate) use self::printer::Printer;
+use self::{
+    connections::Report,
+    flow::{End, Served},
+};
+use crate::args::Mode;
+
+/// How it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Lines for a person or a file: what is published, and each connection and session when it has ended.
+    Plain,
+    /// One JSON object a line.
+    Json,
+    /// A view that is redrawn every second.
+    Live,
+}
+
+/// As much as a thousand clients do in a moment.
+const QUEUE: usize = 8192;
+
+/// Where what happens is handed over. Clones lead to one printer.
+#[derive(Clone, Debug)]
+pub(crate) struct Monitor {
+    news: SyncSender<News>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    ids: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// What happened.
+#[derive(Debug)]
+enum News {
+    /// Something to know, on a line.
+    Note(String),
+    Published(Mode, Vec<Binding>),
+    /// Some of what is published, as it is now.
+    Retargeted(Vec<Binding>),
+    Opened(Arc<Served>),
+    Ended(Arc<Served>, End),
+    Released,
+    /// Nothing comes any more.
+    End,
+}
+
+impl Monitor {
+    /// Starts the thread that prints.
+    pub(crate) fn start(style: Style) -> (Self, Printer) {
+        let (news, inbox) = sync_channel(QUEUE);
+        let shared = Arc::new(Shared::default());
+        let printer = Printer::start(style, inbox, news.clone(), Arc::clone(&shared));
+        (Self { news, shared }, printer)
+    }
+
+    /// Tells a line.
+    pub(crate) fn note(&self, line: impl Display) {
+        self.tell(News::Note(line.to_string()));
+    }
+
+    /// Tells what is in force now.
+    pub(crate) fn published(&self, mode: Mode, bindings: Vec<Binding>) {
+        self.tell(News::Published(mode, bindings));
+    }
+
+    /// Tells where some of it leads now.
+    pub(crate) fn retargeted(&self, bindings: &[Binding]) {
+        self.tell(News::Retargeted(bindings.to_vec()));
+    }
+
+    /// Tells that nothing is in force any more.
+    pub(crate) fn released(&self) {
+        self.tell(News::Released);
+    }
+
+    fn tell(&self, news: News) {
+        match self.news.try_send(news) {
+            Err(TrySendError::Full(_)) => {
+                self.shared.lost.fetch_add(1, Relaxed);
+            }
+            // A printer that has ended has nobody to print for.
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+}
+
+/// A monitor is a layer: it tells of each connection or session that passes.
+impl<S> Layer<S> for Monitor {
+    type Service = Report<S>;
+
+    fn layer(&self, inner: S) -> Report<S> {
+        Report { inner, monitor: self.clone() }
+    }
+}

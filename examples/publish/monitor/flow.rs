@@ -1,0 +1,108 @@
+//! A connection or a session, from its client's arrival to its end.
+
+use std::{
+    error::Error,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use portmap::{
+    Port, Protocol,
+    proxy::{Carried, Progress},
+};
+
+use super::{Monitor, News};
+use crate::output::chain;
+
+/// Whom a connection or a session serves.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) id: u64,
+    pub(super) protocol: Protocol,
+    pub(super) client: SocketAddr,
+    /// The address of this host that the client used.
+    pub(super) host: Option<SocketAddr>,
+    pub(super) container_port: Port,
+    pub(super) begun: Instant,
+    /// What it has carried so far.
+    pub(super) progress: Progress,
+}
+
+/// How it came to its end.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) lasted: Duration,
+    pub(super) how: How,
+}
+
+#[derive(Debug)]
+pub(super) enum How {
+    Closed {
+        /// The client's address as the container saw it.
+        observed: SocketAddr,
+        to_endpoint: Carried,
+        to_client: Carried,
+        /// Empty where that was in order.
+        ending: &'static str,
+    },
+    /// It never reached its container.
+    Refused {
+        cause: String,
+        /// The innermost cause, which many clients have in common.
+        root: String,
+    },
+    /// The release did not wait any longer.
+    Cut,
+}
+
+/// Tells of the beginning and, when it is dropped at the latest, of the end.
+pub(super) struct Flow {
+    monitor: Monitor,
+    served: Arc<Served>,
+    told: bool,
+}
+
+impl Flow {
+    pub(super) fn begin(
+        monitor: &Monitor,
+        protocol: Protocol,
+        (client, host): (SocketAddr, Option<SocketAddr>),
+        container_port: Port,
+        progress: Progress,
+    ) -> Self {
+        let id = monitor.shared.ids.fetch_add(1, Relaxed) + 1;
+        let begun = Instant::now();
+        let served =
+            Arc::new(Served { id, protocol, client, host, container_port, begun, progress });
+        monitor.tell(News::Opened(Arc::clone(&served)));
+        Self { monitor: monitor.clone(), served, told: false }
+    }
+
+    pub(super) fn refused(self, error: &(dyn Error + 'static)) {
+        let mut innermost = error;
+        while let Some(cause) = innermost.source() {
+            innermost = cause;
+        }
+        let root = innermost.to_string().replace(&format!("{} ", self.served.client), "");
+        self.end(How::Refused { cause: chain(error), root });
+    }
+
+    pub(super) fn end(mut self, how: How) {
+        self.tell(how);
+    }
+
+    fn tell(&mut self, how: How) {
+        self.told = true;
+        let lasted = self.served.begun.elapsed();
+        self.monitor.tell(News::Ended(Arc::clone(&self.served), End { lasted, how }));
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        if !self.told {
+            self.tell(How::Cut);
+        }
+    }
+}

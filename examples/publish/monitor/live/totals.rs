@@ -1,0 +1,49 @@
+//! What it comes to.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    monitor::flow::{End, How},
+    output::Bytes,
+};
+
+/// As many causes as anybody reads.
+const CAUSES: usize = 4;
+
+#[derive(Default)]
+pub(super) struct Totals {
+    served: u64,
+    cut: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    refused: BTreeMap<String, u64>,
+}
+
+impl Totals {
+    pub(super) fn ended(&mut self, end: End) {
+        match end.how {
+            How::Closed { to_endpoint, to_client, .. } => {
+                self.served += 1;
+                self.bytes_in += to_endpoint.bytes;
+                self.bytes_out += to_client.bytes;
+            }
+            How::Cut => self.cut += 1,
+            How::Refused { root, .. } => *self.refused.entry(root).or_default() += 1,
+        }
+    }
+
+    pub(super) fn lines(&self, open: usize, (into, out): (u64, u64)) -> Vec<String> {
+        let refused: u64 = self.refused.values().sum();
+        let (bytes_in, bytes_out) = (Bytes(self.bytes_in + into), Bytes(self.bytes_out + out));
+        let mut lines = vec![format!(
+            "{open} open, {} served, {refused} refused; {bytes_in} in, {bytes_out} out",
+            self.served + self.cut
+        )];
+        let mut causes: Vec<_> = self.refused.iter().collect();
+        causes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        lines.extend(
+            causes.iter().take(CAUSES).map(|(cause, count)| format!("{count} refused: {cause}")),
+        );
+        lines
+    }
+}

@@ -1,0 +1,71 @@
+//! Lines for a person or a file.
+
+use portmap::{Protocol, proxy::Carried};
+
+use super::{
+    News,
+    flow::{End, How, Served},
+    printer::Sink,
+};
+use crate::output::{Bytes, Table, say};
+
+pub(super) struct Plain;
+
+impl Sink for Plain {
+    fn take(&mut self, news: News) {
+        match news {
+            News::Note(line) => say(line),
+            News::Published(_, bindings) => {
+                say(Table::of_bindings(&bindings));
+                say("Ctrl-C ends it.");
+            }
+            News::Ended(served, end) => {
+                if let Some(line) = line(&served, &end) {
+                    say(line);
+                }
+            }
+            News::Retargeted(_) | News::Opened(_) | News::Released | News::End => {}
+        }
+    }
+
+    fn lost(&mut self, count: u64) {
+        say(format_args!("{count} lines came faster than they could be printed, and are lost"));
+    }
+}
+
+/// What became of a connection or a session. Of one that was refused the log tells, once a second at most.
+pub(super) fn line(served: &Served, end: &End) -> Option<String> {
+    let host = host(served);
+    let (client, lasted) = (served.client, end.lasted);
+    match &end.how {
+        How::Closed { observed, to_endpoint, to_client, ending } => {
+            let (to_endpoint, to_client) =
+                (amount(served, *to_endpoint), amount(served, *to_client));
+            let comma = if ending.is_empty() { "" } else { ", " };
+            Some(format!(
+                "{client} to {host}, seen as {observed}, {to_endpoint} in, {to_client} out, {lasted:.1?}{comma}{ending}"
+            ))
+        }
+        How::Cut => Some(format!("{client} to {host}, {lasted:.1?}, cut by the release")),
+        How::Refused { .. } => None,
+    }
+}
+
+/// `127.0.0.1:8080`, `127.0.0.1:8080/udp`
+pub(super) fn host(served: &Served) -> String {
+    let host = served.host.map_or("?".to_owned(), |addr| addr.to_string());
+    match served.protocol {
+        Protocol::Udp => format!("{host}/udp"),
+        _ => host,
+    }
+}
+
+/// `35 B`, `35 B (1 datagram)`
+fn amount(served: &Served, carried: Carried) -> String {
+    let bytes = Bytes(carried.bytes);
+    match (served.protocol, carried.datagrams) {
+        (Protocol::Udp, 1) => format!("{bytes} (1 datagram)"),
+        (Protocol::Udp, several) => format!("{bytes} ({several} datagrams)"),
+        _ => bytes.to_string(),
+    }
+}

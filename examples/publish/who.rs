@@ -1,0 +1,60 @@
+//! Who has a port.
+
+mod question;
+mod verdict;
+
+use std::process::ExitCode;
+
+use nix::unistd::{Uid, User};
+use portmap::{Holder, holders};
+
+pub(crate) use self::question::Question;
+use self::verdict::verdicts;
+use crate::output::say;
+
+/// Prints who has the ports. `SUCCESS` where somebody has one.
+pub(crate) async fn answer(questions: &[Question]) -> ExitCode {
+    let mut held = false;
+    for question in questions {
+        for protocol in question.protocols() {
+            let found = holders(protocol, question.host, question.ports);
+            found.iter().for_each(|holder| say(line(holder)));
+            held |= !found.is_empty();
+            for verdict in verdicts(question, protocol, &found).await {
+                held |= verdict.is_held();
+                say(verdict);
+            }
+        }
+    }
+    match held {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+/// `0.0.0.0:80/tcp is in use by nginx (pid 448), nginx (pid 449)`
+pub(crate) fn line(holder: &Holder) -> String {
+    let mut line = format!("{}/{} is in use by ", holder.addr(), holder.protocol());
+    match holder.processes() {
+        [] => line += &unseen(holder.uid()),
+        processes => {
+            let names: Vec<_> = processes.iter().map(ToString::to_string).collect();
+            line += &names.join(", ");
+        }
+    }
+    if holder.protocol() == portmap::Protocol::Tcp && !holder.listens() {
+        line += ", as one end of a connection";
+    }
+    line
+}
+
+/// Of a process that may not be looked at its user is known.
+fn unseen(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    let user = user.map_or_else(|| format!("user {uid}"), |user| user.name);
+    match Uid::effective().is_root() {
+        // The kernel itself, or a process outside this PID namespace.
+        true => format!("a process of {user} that cannot be seen from here"),
+        false => format!("a process of {user}; only that user and root can see which"),
+    }
+}

@@ -1,0 +1,317 @@
+//! What the tool tells: a program by JSON, a person by a view on a terminal, and who asks by `who` and `doctor`.
+
+use std::{
+    fs::File,
+    io::Read,
+    net::SocketAddr,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    pty::openpty,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use portmap::BoxError;
+use portmap_testkit::{CallError, Lab, Need, Suite};
+use serde_json::Value;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream, UdpSocket},
+    time::sleep,
+};
+
+use crate::{
+    process::{signal, start},
+    support::tool,
+};
+
+pub(crate) fn tests(suite: &mut Suite) {
+    let netns = [Need::Netns];
+    suite.test("publish_tells_a_program_what_happens", &netns, json);
+    suite.test("publish_serves_though_nobody_reads_what_it_tells", &netns, unread);
+    suite.test("publish_shows_a_terminal_who_is_connected", &netns, live);
+    suite.test("publish_names_who_has_a_port", &netns, who);
+    let setpriv = [Need::Netns, Need::Tool("setpriv")];
+    suite.test("publish_says_what_it_may_not_see_of_a_port", &setpriv, who_unseen);
+    suite.test("publish_finds_what_stands_in_the_way", &netns, doctor);
+    let nft = [Need::Netns, Need::Tool("nft"), Need::Tool("setpriv")];
+    suite.test("publish_finds_a_firewall_in_the_way", &nft, firewall);
+}
+
+async fn json() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let specs = ["8080:80", "8080:80/udp", "8081:1@192.0.2.1", "--json"];
+    let mut tool = host.command(&tool()?.to_string_lossy(), specs).await?;
+    tool.read_until("\"event\":\"published\"").await?;
+    let published = SocketAddr::from((host.addr4(), 8080));
+    let page = lab.client().get(published).await?;
+    lab.client().ask_udp(published).await?;
+    let dead = lab.client().get(SocketAddr::from((host.addr4(), 8081))).await;
+    assert!(matches!(dead, Err(CallError::Reset)), "{dead:?}");
+    tool.read_until("\"event\":\"refused\"").await?;
+    signal(&tool, Signal::SIGINT)?;
+    assert!(tool.wait().await?.success());
+    let said = tool.transcript();
+    // The log of what was refused is on standard error, which a transcript has, too.
+    let lines = said.lines().filter(|line| line.starts_with('{'));
+    let events = lines.map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let of = |kind: &str, protocol: &str| {
+        let is = |event: &&Value| event["event"] == kind && event["protocol"] == protocol;
+        events.iter().find(is).cloned().ok_or_else(|| format!("no {kind} {protocol} in {said}"))
+    };
+    let tcp = of("closed", "tcp")?;
+    assert_eq!((&tcp["host"], &tcp["container_port"]), (&published.to_string().into(), &80.into()));
+    assert!(tcp["bytes_out"].as_u64() > Some(10) && tcp["time"].as_f64() > Some(1e9), "{tcp}");
+    assert!(
+        tcp["seen_as"]
+            .as_str()
+            .is_some_and(|seen| seen.starts_with(&format!("{}:", page.remote_ip)))
+    );
+    assert!(tcp["path"].as_str().is_some_and(|path| path.starts_with("over ")), "{tcp}");
+    assert_eq!(of("opened", "tcp")?["client"], tcp["client"]);
+    let udp = of("closed", "udp")?;
+    assert_eq!((&udp["datagrams_in"], &udp["ending"]), (&1.into(), &"ended by the release".into()));
+    let refused = of("refused", "tcp")?;
+    assert!(
+        refused["cause"].as_str().is_some_and(|cause| cause.contains("192.0.2.1:1")),
+        "{refused}"
+    );
+    let bindings =
+        &events.iter().find(|event| event["event"] == "published").ok_or("none")?["bindings"];
+    assert_eq!(bindings.as_array().map(Vec::len), Some(3));
+    assert_eq!(bindings[0]["host"], "*");
+    assert_eq!(events.last().map(|event| event["event"].clone()), Some("released".into()));
+    Ok(())
+}
+
+async fn unread() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let sink = host.run(TcpListener::bind("127.0.0.1:7000")).await?;
+    host.spawn(async move { while sink.accept().await.is_ok() {} });
+    let program = tool()?;
+    // Standard output is a pipe that is full after some hundred lines.
+    let mut tool = host
+        .run(async move {
+            let mut tool = Command::new(program);
+            tool.args(["8080:7000", "--to", "127.0.0.1", "--json"]);
+            tool.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+        })
+        .await?;
+    let pipe = tool.stdout.take();
+    let addr: SocketAddr = "127.0.0.1:8080".parse()?;
+    let served = host.run(async move {
+        for _ in 0..1500 {
+            let mut tries = 0;
+            let mut stream = loop {
+                match TcpStream::connect(addr).await {
+                    Ok(stream) => break stream,
+                    Err(error) if tries == 100 => return Err(error),
+                    Err(_) => tries += 1,
+                }
+                sleep(Duration::from_millis(20)).await;
+            };
+            let mut end = Vec::new();
+            tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut end)).await??;
+        }
+        std::io::Result::Ok(())
+    });
+    let served = served.await;
+    kill(Pid::from_raw(tool.id().try_into()?), Signal::SIGINT)?;
+    let ended = tool.wait()?;
+    drop(pipe);
+    served?;
+    assert!(ended.success(), "{ended}");
+    Ok(())
+}
+
+async fn live() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let terminal = openpty(None, None)?;
+    let (input, output, errors) =
+        (terminal.slave.try_clone()?, terminal.slave.try_clone()?, terminal.slave);
+    let program = tool()?;
+    let mut tool = host
+        .run(async move {
+            let mut tool = Command::new(program);
+            tool.args(["8080:80", "8081:1@192.0.2.1"]).env("TERM", "xterm");
+            tool.stdin(Stdio::from(input)).stdout(Stdio::from(output)).stderr(Stdio::from(errors));
+            tool.spawn()
+        })
+        .await?;
+    let shown = Arc::new(Mutex::new(String::new()));
+    let (screen, heard) = (File::from(terminal.master), Arc::clone(&shown));
+    thread::spawn(move || {
+        let (mut screen, mut part) = (screen, [0; 4096]);
+        while let Ok(count @ 1..) = screen.read(&mut part) {
+            if let Ok(mut heard) = heard.lock() {
+                heard.push_str(&String::from_utf8_lossy(&part[..count]));
+            }
+        }
+    });
+    let text = || shown.lock().map(|text| text.clone()).unwrap_or_default();
+    let until = async |wanted: &str| {
+        for _ in 0..50 {
+            if text().contains(wanted) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        Err(format!("no {wanted:?} in {:?}", text()))
+    };
+    until("Ctrl-C ends it.").await?;
+    let published = SocketAddr::from((host.addr4(), 8080));
+    let connected = lab.client().run(TcpStream::connect(published)).await?;
+    let client = connected.local_addr()?.to_string();
+    until(&client).await?;
+    until("1 open, 0 served, 0 refused").await?;
+    // What the container sees, and what has been carried meanwhile.
+    until("172.31.254.1:").await?;
+    connected.try_write(b"GET / HTTP/1.1\r\n")?;
+    until("     16 B  ").await?;
+    let dead = lab.client().get(SocketAddr::from((host.addr4(), 8081))).await;
+    assert!(matches!(dead, Err(CallError::Reset)), "{dead:?}");
+    until("1 refused: ").await?;
+    drop(connected);
+    until("0 open, 1 served, 1 refused").await?;
+    kill(Pid::from_raw(tool.id().try_into()?), Signal::SIGINT)?;
+    assert!(tool.wait()?.success());
+    until("\x1b[?7h").await?;
+    let text = text();
+    // What was switched off for a view is on again behind it, and nothing else was touched.
+    assert_eq!(text.matches("\x1b[?7l").count(), text.matches("\x1b[?7h").count());
+    assert!(!text.contains("\x1b[?1049") && !text.contains("\x1b[?25"), "{text:?}");
+    Ok(())
+}
+
+async fn who() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let path = tool()?.to_string_lossy().into_owned();
+    let one = start(host, &["127.0.0.1:8080:80", "--to", "192.0.2.2"]).await?;
+    let two = start(host, &["127.0.0.2:8080:80", "--to", "192.0.2.2"]).await?;
+    let pid = |child: &portmap_testkit::Child| child.pid().unwrap_or_default();
+    let (one_pid, two_pid) = (pid(&one), pid(&two));
+    let cases = [
+        ("8081", Some(1), "*:8081/tcp is free\n*:8081/udp is free\n".to_owned()),
+        (
+            "127.0.0.1:8080/tcp",
+            Some(0),
+            format!("127.0.0.1:8080/tcp is in use by publish (pid {one_pid})\n"),
+        ),
+        ("127.0.0.3:8080/TCP", Some(1), "127.0.0.3:8080/tcp is free\n".to_owned()),
+        (
+            "8079-8081/tcp",
+            Some(0),
+            format!(
+                "127.0.0.1:8080/tcp is in use by publish (pid {one_pid})\n\
+                 127.0.0.2:8080/tcp is in use by publish (pid {two_pid})\n\
+                 *:8079/tcp is free\n*:8081/tcp is free\n"
+            ),
+        ),
+    ];
+    for (question, status, wanted) in cases {
+        let answer = host.exec(&path, ["who", question]).await?;
+        let mut lines: Vec<_> = answer.stdout.lines().collect();
+        let mut expected: Vec<_> = wanted.lines().collect();
+        lines.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(
+            (answer.status.code(), lines),
+            (status, expected),
+            "{question} {}",
+            answer.stderr
+        );
+    }
+    // Bound, and not listening: in no table of the kernel's.
+    let reserved = host.run(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind("127.0.0.1:9000".parse().map_err(std::io::Error::other)?)?;
+        std::io::Result::Ok(socket)
+    });
+    let _reserved = reserved.await?;
+    let answer = host.exec(&path, ["who", "127.0.0.1:9000/tcp"]).await?;
+    assert!(
+        answer.status.success() && answer.stdout.contains("no table of the kernel lists"),
+        "{}",
+        answer.stdout
+    );
+    for nonsense in ["", "0", "70000", "80/sctp", "::1:80", "web:80", "10-5"] {
+        assert_eq!(host.exec(&path, ["who", nonsense]).await?.status.code(), Some(2), "{nonsense}");
+    }
+    Ok(())
+}
+
+async fn who_unseen() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let _socket = host.run(UdpSocket::bind("127.0.0.1:53")).await?;
+    let path = tool()?.to_string_lossy().into_owned();
+    let without = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
+    let asked = [path.as_str(), "who", "127.0.0.1:54/udp"];
+    let free = host.exec("setpriv", without.into_iter().chain(asked)).await?;
+    let unknown = "127.0.0.1:54/udp is in nobody's use that can be seen; taking it needs CAP_NET_BIND_SERVICE\n";
+    assert_eq!((free.status.code(), free.stdout.as_str()), (Some(1), unknown));
+    let taken = host.exec(&path, ["who", "127.0.0.1:53/udp"]).await?;
+    assert!(taken.stdout.contains(&format!("(pid {})", std::process::id())), "{}", taken.stdout);
+    Ok(())
+}
+
+async fn doctor() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let path = tool()?.to_string_lossy().into_owned();
+    let _holder = start(host, &["8080:80", "--to", "192.0.2.2"]).await?;
+    host.sysctl("net/ipv4/ip_forward", "0").await?;
+    host.sysctl("net/ipv4/ip_local_port_range", "32768 60999").await?;
+    let answer = host.exec(&path, ["doctor", "8080:80", "40000-40001:80-81", "--json"]).await?;
+    assert_eq!(answer.status.code(), Some(1), "{}{}", answer.stdout, answer.stderr);
+    let findings: Vec<Value> = serde_json::from_str(&answer.stdout)?;
+    let has = |check: &str, state: &str, text: &str| {
+        let is = |finding: &&Value| {
+            let found = finding["found"].as_str().unwrap_or_default();
+            finding["check"] == check && finding["state"] == state && found.contains(text)
+        };
+        assert!(findings.iter().any(|finding| is(&finding)), "{check} {state}: {}", answer.stdout);
+    };
+    has("ports", "wrong", "[::]:8080/tcp is in use by publish (pid ");
+    has("ephemeral", "wrong", "40000-40001 lies in 32768-60999");
+    has("ip_forward", "note", "net.ipv4.ip_forward is 0");
+    has("nftables", "ok", "the kernel takes the rules");
+    // What it advises mends it.
+    host.sysctl("net/ipv4/ip_local_reserved_ports", "40000-40001").await?;
+    let answer = host.exec(&path, ["doctor", "40000-40001:80-81"]).await?;
+    assert!(!answer.stdout.contains("lies in"), "{}", answer.stdout);
+    Ok(())
+}
+
+async fn firewall() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let path = tool()?.to_string_lossy().into_owned();
+    let before = host.exec("nft", ["list", "ruleset"]).await?.stdout;
+    let answer = host.exec(&path, ["doctor"]).await?;
+    assert!(answer.stdout.contains("no chain of others drops"), "{}", answer.stdout);
+    assert_eq!(host.exec("nft", ["list", "ruleset"]).await?.stdout, before, "it changes nothing");
+
+    let chain = "add table inet wall; add chain inet wall ahead { type filter hook forward priority 0; policy drop; }";
+    assert!(host.exec("nft", [chain]).await?.status.success());
+    let answer = host.exec(&path, ["doctor"]).await?;
+    assert_eq!(answer.status.code(), Some(1));
+    assert!(answer.stdout.contains("inet wall ahead drops what is forwarded"), "{}", answer.stdout);
+    assert!(
+        answer.stdout.contains("# nft insert rule inet wall ahead oifname BRIDGE accept"),
+        "{}",
+        answer.stdout
+    );
+    let without = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
+    let answer = host.exec("setpriv", without.into_iter().chain([path.as_str(), "doctor"])).await?;
+    assert!(answer.stdout.contains("?      nftables"), "{}", answer.stdout);
+    Ok(())
+}
