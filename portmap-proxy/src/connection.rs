@@ -3,7 +3,6 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use portmap_core::Port;
-use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 
 use crate::{
@@ -101,12 +100,6 @@ impl Abortive {
 
     pub(crate) fn get_mut(&mut self) -> &mut TcpStream {
         &mut self.stream
-    }
-
-    /// Whether its peer has sent something that nobody has read yet.
-    pub(crate) fn has_spoken(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(recv(&self.stream, &mut [0; 1], flags), Ok((_, 1)))
     }
 
     pub(crate) fn close(mut self) {

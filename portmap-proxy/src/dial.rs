@@ -22,26 +22,15 @@ pub struct Dial {
     port: Port,
     client: SocketAddr,
     shows_client: bool,
-    speaks: bool,
 }
 
 impl Dial {
     pub(crate) fn new(endpoint: Endpoint, port: Port, client: SocketAddr) -> Self {
-        Self { endpoint, port, client, shows_client: false, speaks: false }
+        Self { endpoint, port, client, shows_client: false }
     }
 
     pub(crate) fn showing_client(self) -> Self {
         Self { shows_client: true, ..self }
-    }
-
-    /// The first to speak is this side, and at once.
-    pub(crate) fn speaking(self, speaks: bool) -> Self {
-        Self { speaks, ..self }
-    }
-
-    /// Whether something is written as soon as the connection stands.
-    pub(crate) fn speaks(&self) -> bool {
-        self.speaks
     }
 
     /// The container.
@@ -92,8 +81,8 @@ impl Service<Dial> for TcpDial {
     fn call(&mut self, dial: Dial) -> Self::Future {
         Box::pin(async move {
             match dial.source() {
-                None => connect(socket(dial.addr())?, &dial).await,
-                Some(source) => connect_from(source, &dial).await,
+                None => connect(socket(dial.addr())?, dial.addr()).await,
+                Some(source) => connect_from(source, dial.addr()).await,
             }
         })
     }

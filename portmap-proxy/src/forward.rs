@@ -126,7 +126,6 @@ where
     D::Error: Into<BoxError>,
 {
     let (client, spare, meter) = connection.into_parts();
-    let request = request.speaking(settings.source.speaks() || client.has_spoken());
     let connected = connect(dial, request, settings.dial_limit, &pressure, spare);
     let stream = select! {
         biased;

@@ -182,6 +182,6 @@ impl Service<Dial> for NetnsDial {
 
     fn call(&mut self, dial: Dial) -> Self::Future {
         let socket = self.socket(dial.addr(), Protocol::TCP);
-        Box::pin(async move { connect(socket.await?, &dial).await })
+        Box::pin(async move { connect(socket.await?, dial.addr()).await })
     }
 }

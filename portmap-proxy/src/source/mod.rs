@@ -74,11 +74,6 @@ impl SourceAddress {
         }
     }
 
-    /// Whether the container is told something.
-    pub(crate) fn speaks(self) -> bool {
-        matches!(self, Self::ProxyProtocolV1 | Self::ProxyProtocolV2)
-    }
-
     /// Tells the container who is calling, before anything that the client says.
     pub(crate) async fn introduce(
         self,

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
-use crate::{Dial, connect::connect};
+use crate::connect::connect;
 
 /// Refuses where sockets may not speak from the addresses of others.
 pub(super) fn check() -> Result<(), Error> {
@@ -61,16 +61,16 @@ pub(crate) fn own_address_toward(ip: IpAddr) -> io::Result<IpAddr> {
 }
 
 /// Connects from an address that need not be this host's; from its port too, unless that is in use or not allowed.
-pub(crate) async fn connect_from(source: SocketAddr, dial: &Dial) -> io::Result<TcpStream> {
-    match connect_exactly(source, dial).await {
+pub(crate) async fn connect_from(source: SocketAddr, addr: SocketAddr) -> io::Result<TcpStream> {
+    match connect_exactly(source, addr).await {
         Err(error) if is_about_port(&error) => {
-            connect_exactly(SocketAddr::new(source.ip(), 0), dial).await
+            connect_exactly(SocketAddr::new(source.ip(), 0), addr).await
         }
         connected => connected,
     }
 }
 
-async fn connect_exactly(source: SocketAddr, dial: &Dial) -> io::Result<TcpStream> {
+async fn connect_exactly(source: SocketAddr, addr: SocketAddr) -> io::Result<TcpStream> {
     let socket = transparent(source, Type::STREAM)?;
     if source.port() != 0 {
         // One client's port may call several published ones: then as many sockets have it. Whoever listens keeps it.
@@ -78,7 +78,7 @@ async fn connect_exactly(source: SocketAddr, dial: &Dial) -> io::Result<TcpStrea
     }
     socket.bind(&source.into())?;
     socket.set_nonblocking(true)?;
-    connect(socket, dial).await
+    connect(socket, addr).await
 }
 
 /// A UDP socket that speaks from an address which need not be this host's, connected to `addr`.
