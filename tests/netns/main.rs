@@ -8,6 +8,7 @@ mod dial;
 mod examples;
 mod faults;
 mod foreign;
+mod hybrid;
 mod limits;
 mod matrix;
 mod model;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     dial::tests(&mut suite);
     examples::tests(&mut suite);
     foreign::tests(&mut suite);
+    hybrid::tests(&mut suite);
     faults::tests(&mut suite);
     limits::tests(&mut suite);
     udp::tests(&mut suite);
