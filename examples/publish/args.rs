@@ -6,7 +6,12 @@ mod help;
 mod rules;
 mod target;
 
-use std::{io::IsTerminal, str::FromStr, time::Duration};
+use std::{
+    fmt::{self, Display, Formatter},
+    io::IsTerminal,
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use portmap::{proxy::SourceAddress, rules::Network};
@@ -85,6 +90,16 @@ pub(crate) enum Mode {
     Rules,
 }
 
+impl Display for Mode {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hybrid => "hybrid",
+            Self::Proxy => "proxy",
+            Self::Rules => "rules",
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Source {
     /// This host, whoever calls
@@ -116,6 +131,9 @@ impl Args {
         if self.source.is_some() && by_nat {
             let why = "by NAT a container sees its clients' own addresses";
             return Err(format!("--source is for --mode proxy: {why}"));
+        }
+        if self.explain && self.source() != SourceAddress::Gateway {
+            return Err("--explain is for --source gateway".to_owned());
         }
         let needs_networks = self.explain || self.source() == SourceAddress::Transparent;
         for option in self.rules.given() {

@@ -17,6 +17,7 @@ mod docker;
 mod doctor;
 mod dry_run;
 mod ends;
+mod explain;
 mod hybrid;
 mod limits;
 mod log;
@@ -75,6 +76,9 @@ async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
     let choice = Choice::of(args, &plan);
     if args.dry_run {
         return dry_run::show(args, &plan, &choice);
+    }
+    if args.explain {
+        return explain::show(args, &plan, &choice);
     }
     limits::raise();
     match choice.mode {
