@@ -16,6 +16,7 @@ mod nat;
 mod paths;
 mod process;
 mod publish;
+mod publish_hybrid;
 mod publish_inside;
 mod publish_rules;
 mod publish_told;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     seed::tests(&mut suite);
     paths::tests(&mut suite);
     publish::tests(&mut suite);
+    publish_hybrid::tests(&mut suite);
     publish_inside::tests(&mut suite);
     publish_rules::tests(&mut suite);
     publish_told::tests(&mut suite);
