@@ -38,7 +38,7 @@ fn the_readmes_example_is_what_is_printed() {
 }
 
 /// The rows of a path, in the order of the families that it is there in.
-fn rows<'a>(text: &'a str, path: Way) -> impl Iterator<Item = &'a str> {
+fn rows(text: &str, path: Way) -> impl Iterator<Item = &str> {
     let name = path.to_string();
     text.lines().filter(move |line| line.starts_with(&name))
 }
