@@ -157,12 +157,15 @@ tcp       *:(ephemeral, 4)      192.0.2.3:1000-1003, [2001:db8::3]:1000-1003
 fn options_that_make_no_sense_together_are_refused() {
     let network = "--network=br0=10.0.0.0/24";
     let cases: [(&[&str], &str); 14] = [
-        (&["--backend=iptables", "80"], "error: --backend is for --mode rules\n"),
+        (
+            &["--mode=proxy", "--backend=iptables", "80"],
+            "error: --backend is for --mode hybrid and rules\n",
+        ),
         (&["--loopback=nat", "80"], "error: --loopback is for --mode rules\n"),
-        (&["--prefix=A", "80"], "error: --prefix is for --mode rules\n"),
-        (&["--hairpin=bridge", "80"], "error: --hairpin is for --mode rules\n"),
-        (&[network, "80"], "error: --network is for --mode rules\n"),
-        (&["--mode=rules", "--drain=3", "80"], "error: --drain is for --mode proxy: "),
+        (&["--mode=proxy", "--prefix=A", "80"], "error: --prefix is for --mode hybrid and rules\n"),
+        (&["--source=gateway", "--hairpin=bridge", "80"], "error: --hairpin is for --mode hybrid"),
+        (&["--mode=proxy", network, "80"], "error: --network is for --mode hybrid and rules\n"),
+        (&["--mode=rules", "--drain=3", "80"], "error: --drain is for --mode hybrid and proxy: "),
         (&["--to=10.0.0.2", "80@10.0.0.3"], "error: --to 10.0.0.2 is for a SPEC without @ADDR"),
         (&["--dry-run"], "error: nothing to print: a SPEC is missing\n"),
         (&["--dry-run", "--mode=rules"], "error: nothing to print: neither a SPEC nor a --network"),
@@ -204,7 +207,7 @@ fn what_cannot_be_in_force_is_not_printed() {
             "NAT cannot translate between IPv4 and IPv6: tcp [::1]:80 -> 10.0.0.2:80",
         ),
         (
-            &["--dry-run", "80:80@10.0.0.2", "80:81@10.0.0.3"],
+            &["--mode=proxy", "--dry-run", "80:80@10.0.0.2", "80:81@10.0.0.3"],
             "host port 80/tcp is asked for twice in one request",
         ),
     ];

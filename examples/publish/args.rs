@@ -6,7 +6,12 @@ mod help;
 mod rules;
 mod target;
 
-use std::{io::IsTerminal, str::FromStr, time::Duration};
+use std::{
+    fmt::{self, Display, Formatter},
+    io::IsTerminal,
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use portmap::{proxy::SourceAddress, rules::Network};
@@ -31,9 +36,9 @@ pub(crate) struct Args {
     #[arg(value_name = "SPEC[@TARGET]", required_unless_present = "dry_run", value_parser = read::<Want>)]
     pub(crate) wants: Vec<Want>,
 
-    /// How to publish
-    #[arg(long, value_enum, default_value = "proxy")]
-    pub(crate) mode: Mode,
+    /// How to publish: hybrid unless told otherwise where this process may and the containers' networks are known, else proxy
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
 
     /// Who the container is told is calling, with --mode proxy: gateway unless told otherwise
     #[arg(long, value_enum, value_name = "WHO")]
@@ -43,6 +48,11 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
+    /// Print by which ways the ports would be reached, who would serve each, and as whom the container would see its
+    /// clients; changes nothing and needs no privilege
+    #[arg(long, conflicts_with_all = ["dry_run", "json", "plain"])]
+    pub(crate) explain: bool,
+
     /// Print what happens as JSON, an object a line
     #[arg(long, conflicts_with_all = ["dry_run", "plain"])]
     json: bool,
@@ -51,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long)]
     plain: bool,
 
-    /// How many seconds open connections may go on after Ctrl-C: 1 unless told otherwise; with --mode proxy
+    /// How many seconds connections that the proxy serves may go on after Ctrl-C: 1 unless told otherwise
     #[arg(long, value_name = "SECONDS")]
     drain: Option<u32>,
 
@@ -72,10 +82,22 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
+    /// Both: NAT for outside clients, the proxy for 127.0.0.1, ::1 and containers' calls to this host
+    Hybrid,
     /// A userland proxy: needs no privilege; the container sees this host as its client
     Proxy,
     /// NAT in the kernel: needs CAP_NET_ADMIN; the container sees its clients' own addresses
     Rules,
+}
+
+impl Display for Mode {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hybrid => "hybrid",
+            Self::Proxy => "proxy",
+            Self::Rules => "rules",
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -104,33 +126,52 @@ impl Args {
 
     /// Finds options that cannot be meant together.
     fn check(&self) -> Result<(), String> {
-        let given = self.rules.first_given();
-        let needs_networks =
-            self.mode == Mode::Proxy && self.source() == SourceAddress::Transparent;
-        match (self.mode, given, self.drain) {
-            _ if self.mode == Mode::Rules && self.source.is_some() => {
-                let why = "by NAT a container sees its clients' own addresses";
-                return Err(format!("--source is for --mode proxy: {why}"));
+        let asked = self.asked();
+        let by_nat = matches!(asked, Some(Mode::Hybrid | Mode::Rules));
+        if self.source.is_some() && by_nat {
+            let why = "by NAT a container sees its clients' own addresses";
+            return Err(format!("--source is for --mode proxy: {why}"));
+        }
+        if self.explain && self.source() != SourceAddress::Gateway {
+            return Err("--explain is for --source gateway".to_owned());
+        }
+        let needs_networks = self.explain || self.source() == SourceAddress::Transparent;
+        for option in self.rules.given() {
+            match (option, asked) {
+                ("--loopback", Some(Mode::Hybrid) | None) => {
+                    return Err("--loopback is for --mode rules".to_owned());
+                }
+                ("--network", Some(Mode::Proxy)) if needs_networks => {}
+                (_, Some(Mode::Proxy)) => {
+                    return Err(format!("{option} is for --mode hybrid and rules"));
+                }
+                _ => {}
             }
-            (_, Some("--network"), _) if needs_networks => {}
-            (Mode::Proxy, Some(option), _) => return Err(format!("{option} is for --mode rules")),
-            (Mode::Rules, _, Some(_)) => {
-                let why = "connections that NAT serves do not pass through this tool";
-                return Err(format!("--drain is for --mode proxy: {why}"));
-            }
-            _ => {}
+        }
+        if asked == Some(Mode::Rules) && self.drain.is_some() {
+            let why = "connections that NAT serves do not pass through this tool";
+            return Err(format!("--drain is for --mode hybrid and proxy: {why}"));
         }
         if let Some(option) = self.target.given()
             && self.wants.iter().all(|want| want.target.is_some())
         {
             return Err(format!("{option} is for a SPEC without @ADDR, and there is none"));
         }
-        match (self.wants.is_empty(), self.mode) {
-            (true, Mode::Proxy) => Err("nothing to print: a SPEC is missing".to_owned()),
-            (true, Mode::Rules) if self.rules.networks.is_empty() => {
+        match self.wants.is_empty() {
+            true if !by_nat => Err("nothing to print: a SPEC is missing".to_owned()),
+            true if self.networks().is_empty() => {
                 Err("nothing to print: neither a SPEC nor a --network".to_owned())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The mode that was asked for, in so many words or by an option that only one has; none where it is left open.
+    pub(crate) fn asked(&self) -> Option<Mode> {
+        match self.mode {
+            None if self.source.is_some() => Some(Mode::Proxy),
+            None if self.rules.is_about_rules() => Some(Mode::Hybrid),
+            mode => mode,
         }
     }
 
@@ -148,6 +189,11 @@ impl Args {
         matches!(self.source, Some(Source::ProxyV1 | Source::ProxyV2))
     }
 
+    /// Whether nothing is to be done but to print.
+    const fn prints_only(&self) -> bool {
+        self.dry_run || self.explain
+    }
+
     pub(crate) fn networks(&self) -> &[Network] {
         &self.rules.networks
     }
@@ -159,8 +205,10 @@ impl Args {
     /// How it is told what happens. What passes by NAT does not pass through this tool: nothing to redraw.
     pub(crate) fn style(&self) -> Style {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        let terminal = std::io::stdout().is_terminal() && !dumb && self.mode == Mode::Proxy;
-        match (self.json, terminal && !self.plain && self.command.is_none() && !self.dry_run) {
+        let terminal =
+            std::io::stdout().is_terminal() && !dumb && self.asked() != Some(Mode::Rules);
+        match (self.json, terminal && !self.plain && self.command.is_none() && !self.prints_only())
+        {
             (true, _) => Style::Json,
             (false, true) => Style::Live,
             (false, false) => Style::Plain,

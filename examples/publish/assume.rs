@@ -3,8 +3,8 @@
 use std::fs;
 
 use portmap::{
-    Binding, HostPort, Mapping, Port, PortRange, Publish,
-    rules::{CompileError, Network, Policy, Ruleset, compile},
+    Binding, Endpoint, HostPort, Mapping, Port, PortRange, Publish,
+    rules::{CompileError, Network, Policy, Ruleset, Subnet, compile},
 };
 
 /// The rules that requests would have.
@@ -18,7 +18,7 @@ pub(crate) fn rules(
 
 /// The bindings that requests would have. Of several host ports the lowest that no other of them has is taken, for
 /// ephemeral ones those at the beginning of the host's range.
-fn bindings(networks: &[Network], requests: &[Publish]) -> Vec<Binding> {
+pub(crate) fn bindings(networks: &[Network], requests: &[Publish]) -> Vec<Binding> {
     let mut wanted: Vec<_> = requests
         .iter()
         .flat_map(|request| request.mappings().iter().map(move |mapping| (request, mapping)))
@@ -63,7 +63,7 @@ fn candidates(
 ) -> Box<dyn Iterator<Item = Port>> {
     match mapping.host_port() {
         // No host port at all: the container's own stand in its place.
-        _ if !has_nat(networks, request) => {
+        _ if is_routed(networks, request.endpoint()) => {
             Box::new([mapping.container_ports().first()].into_iter())
         }
         HostPort::Exact(ports) => Box::new([ports.first()].into_iter()),
@@ -74,10 +74,20 @@ fn candidates(
 
 /// Whether host ports lead to a request's container.
 pub(crate) fn has_nat(networks: &[Network], request: &Publish) -> bool {
-    request.endpoint().addrs().any(|addr| {
-        networks.iter().any(|network| {
-            network.has_nat() && network.subnets().any(|subnet| subnet.net().contains(&addr))
-        })
+    around(networks, request.endpoint()).any(Network::has_nat)
+}
+
+/// Whether a container is reached by its own address instead of by host ports.
+pub(crate) fn is_routed(networks: &[Network], endpoint: Endpoint) -> bool {
+    let mut around = around(networks, endpoint).peekable();
+    around.peek().is_some() && !around.any(Network::has_nat)
+}
+
+/// The networks that a container is in.
+fn around(networks: &[Network], endpoint: Endpoint) -> impl Iterator<Item = &Network> {
+    networks.iter().filter(move |network| {
+        let mut nets = network.subnets().map(Subnet::net);
+        nets.any(|net| endpoint.addrs().any(|addr| net.contains(&addr)))
     })
 }
 

@@ -8,14 +8,20 @@ use crate::{
     all::check_together,
     args::{Args, Mode},
     assume,
+    choice::Choice,
     demo::Contained,
     output::{Table, print, say},
     plan::Plan,
 };
 
-pub(crate) fn show(args: &Args, plan: &Plan) -> Result<(), BoxError> {
+pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxError> {
     let mut networks = plan.networks(args.networks());
-    let mut requests = plan.named();
+    choice.said().into_iter().for_each(note);
+    let mode = choice.mode;
+    let mut requests = match mode {
+        Mode::Hybrid => plan.by_nat(),
+        Mode::Proxy | Mode::Rules => plan.named(),
+    };
     if !plan.for_webapp().is_empty() {
         let (network, request) = Contained::assumed(plan.for_webapp())?;
         note(format_args!("the webapp is shown at {}, of {network}", request.endpoint()));
@@ -23,15 +29,21 @@ pub(crate) fn show(args: &Args, plan: &Plan) -> Result<(), BoxError> {
         requests.push(request);
     }
     requests.iter().try_for_each(Publish::check)?;
-    match args.mode {
+    match mode {
         Mode::Proxy => {
             check_together(&requests)?;
             say(Table::of_requests(&requests));
         }
-        Mode::Rules => {
+        Mode::Hybrid | Mode::Rules => {
+            if mode == Mode::Rules {
+                plan.check_addresses()?;
+            }
             plan.check_places(&networks)?;
-            let rules = assume::rules(&networks, &requests, &args.rules.policy())?;
+            let rules = assume::rules(&networks, &requests, &args.rules.policy(mode))?;
             note_choices(&networks, &requests);
+            if mode == Mode::Hybrid {
+                note("what these rules leave to this host's own sockets the proxy serves");
+            }
             print(rules);
         }
     }

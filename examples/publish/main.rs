@@ -4,20 +4,25 @@
 //! $ cargo run --release --example publish -- 8080:80
 //! ```
 //!
-//! `main` reads what is wanted; `proxy` and `rules` are the life of a publish in either way: make what is missing,
-//! publish, wait for a signal, release. `monitor` tells what happens meanwhile.
+//! `main` reads what is wanted; `proxy`, `rules` and `hybrid` are the life of a publish in each way: make what is
+//! missing, publish, wait for a signal, release. `monitor` tells what happens meanwhile.
 
 mod all;
 mod args;
 mod assume;
+mod capability;
+mod choice;
 mod demo;
 mod docker;
 mod doctor;
 mod dry_run;
 mod ends;
+mod explain;
+mod hybrid;
 mod limits;
 mod log;
 mod monitor;
+mod nat;
 mod output;
 mod plan;
 mod proxy;
@@ -32,6 +37,7 @@ use portmap::BoxError;
 
 use crate::{
     args::{Args, Command, Mode, completions, man},
+    choice::Choice,
     ends::Ends,
     monitor::Monitor,
     plan::Plan,
@@ -67,12 +73,20 @@ async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
     // Listened to from the start: a signal during set-up takes effect right after it.
     let mut ends = Ends::new()?;
     let plan = Plan::find(args).await?;
+    let choice = Choice::of(args, &plan);
     if args.dry_run {
-        return dry_run::show(args, &plan);
+        return dry_run::show(args, &plan, &choice);
+    }
+    if args.explain {
+        return explain::show(args, &plan, &choice);
     }
     limits::raise();
-    match args.mode {
-        Mode::Proxy => proxy::run(args, &plan, monitor, &mut ends).await,
+    match choice.mode {
+        Mode::Hybrid => hybrid::run(args, &plan, &choice, monitor, &mut ends).await,
+        Mode::Proxy => {
+            choice.tell(monitor);
+            proxy::run(args, &plan, monitor, &mut ends).await
+        }
         Mode::Rules => rules::run(args, &plan, monitor, &mut ends).await,
     }
 }

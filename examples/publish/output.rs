@@ -103,6 +103,32 @@ fn asked(host: HostAddr, mapping: &Mapping) -> String {
     }
 }
 
+/// Rows of text in columns as wide as they have to be.
+pub(crate) struct Columns<const N: usize>(Vec<[String; N]>);
+
+impl<const N: usize> Columns<N> {
+    pub(crate) fn new(head: [&str; N]) -> Self {
+        Self(vec![head.map(str::to_owned)])
+    }
+
+    pub(crate) fn push(&mut self, row: [String; N]) {
+        self.0.push(row);
+    }
+}
+
+impl<const N: usize> Display for Columns<N> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(rows) = self;
+        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+        let widths: Vec<_> = (0..N).map(width).collect();
+        for row in rows {
+            let cells = row.iter().zip(&widths).map(|(text, width)| format!("{text:width$}"));
+            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
 /// A number of bytes, to three digits.
 pub(crate) struct Bytes(pub(crate) u64);
 

@@ -1,6 +1,11 @@
 //! What is to be published: a request for each container.
 
-use portmap::{BoxError, PortSpec, Publish, rules::Network};
+use std::net::IpAddr;
+
+use portmap::{
+    BoxError, PortSpec, Publish,
+    rules::{Network, Subnet},
+};
 
 use crate::{
     args::Args,
@@ -59,6 +64,20 @@ impl Plan {
         self.containers.iter().map(|container| container.request.clone()).collect()
     }
 
+    /// Those that NAT can lead to: containers that have an address of their own.
+    pub(crate) fn by_nat(&self) -> Vec<Publish> {
+        let with_address = self.containers.iter().filter(|one| one.reach.inside.is_none());
+        with_address.map(|container| container.request.clone()).collect()
+    }
+
+    /// The addresses that NAT can lead to.
+    fn addrs(&self) -> impl Iterator<Item = IpAddr> {
+        self.by_nat().into_iter().flat_map(|request| {
+            let endpoint = request.endpoint();
+            [endpoint.v4().map(IpAddr::from), endpoint.v6().map(IpAddr::from)].into_iter().flatten()
+        })
+    }
+
     /// What is for the webapp; nothing where none is needed.
     pub(crate) fn for_webapp(&self) -> &[PortSpec] {
         &self.for_webapp
@@ -82,17 +101,29 @@ impl Plan {
         networks
     }
 
-    /// Finds a container that lies in none of the networks: NAT would not know where it is.
-    pub(crate) fn check_places(&self, networks: &[Network]) -> Result<(), String> {
-        if let Some(inside) = self.containers.iter().find(|one| one.reach.inside.is_some()) {
-            return Err(format!("{} has no address that NAT could lead to", inside.reach));
+    /// Finds a container that is connected to from inside its namespace: for NAT it is nowhere.
+    pub(crate) fn check_addresses(&self) -> Result<(), String> {
+        match self.containers.iter().find(|one| one.reach.inside.is_some()) {
+            Some(inside) => Err(format!("{} has no address that NAT could lead to", inside.reach)),
+            None => Ok(()),
         }
-        let lost = self.containers.iter().find_map(|container| {
-            let mut addrs = container.reach.endpoint.addrs().collect::<Vec<_>>().into_iter();
-            addrs.find(|addr| {
-                let mut subnets = networks.iter().flat_map(Network::subnets);
-                !subnets.any(|subnet| subnet.net().contains(addr))
-            })
+    }
+
+    /// Finds a container of a network that has no way in: rules would not lead there.
+    pub(crate) fn check_ways_in(&self, networks: &[Network]) -> Result<(), String> {
+        let internal = networks.iter().filter(|network| network.is_internal());
+        let nets: Vec<_> = internal.flat_map(Network::subnets).map(Subnet::net).collect();
+        match self.addrs().find(|addr| nets.iter().any(|net| net.contains(addr))) {
+            Some(addr) => Err(format!("container {addr} lies in an internal network")),
+            None => Ok(()),
+        }
+    }
+
+    /// Finds a container with an address that lies in none of the networks: NAT would not know where it is.
+    pub(crate) fn check_places(&self, networks: &[Network]) -> Result<(), String> {
+        let lost = self.addrs().find(|addr| {
+            let mut subnets = networks.iter().flat_map(Network::subnets);
+            !subnets.any(|subnet| subnet.net().contains(addr))
         });
         match lost {
             Some(addr) => {

@@ -8,16 +8,15 @@ use std::future::pending;
 
 use portmap::{BoxError, Lease, Publish};
 
-use self::{
-    follow::follow,
-    published::{Published, publish},
-};
+pub(crate) use self::published::publish;
+use self::{follow::follow, published::Published};
 use crate::{
     all::{check_together, join},
     args::{Args, Mode},
     demo::Demo,
     ends::Ends,
     monitor::Monitor,
+    output::chain,
     plan::Plan,
 };
 
@@ -64,13 +63,23 @@ async fn publish_and_wait(
     monitor: &Monitor,
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
-    let mut published = publish(args, plan, webapp, monitor).await?;
+    let published = publish(args, plan, webapp, None, monitor).await?;
     for container in plan.containers() {
         monitor.note(format_args!("{}, by the proxy", container.reach));
     }
     demo.into_iter().for_each(|demo| monitor.note(demo));
+    until_end(Mode::Proxy, published, monitor, ends).await
+}
+
+/// Tells what is in force, follows containers, and releases all in the end.
+pub(crate) async fn until_end(
+    mode: Mode,
+    mut published: Vec<Published>,
+    monitor: &Monitor,
+    ends: &mut Ends,
+) -> Result<(), BoxError> {
     let bindings = published.iter().flat_map(|published| published.lease.bindings());
-    monitor.published(Mode::Proxy, bindings.cloned().collect());
+    monitor.published(mode, bindings.cloned().collect());
 
     tokio::select! {
         () = ends.wait() => {}
@@ -83,7 +92,8 @@ async fn publish_and_wait(
 
 async fn release(lease: Lease, monitor: &Monitor, ends: &mut Ends) -> Result<(), BoxError> {
     tokio::select! {
-        released = lease.release() => released?,
+        // Not the error itself: it holds the lease, and a mapper of rules does not end before that has gone.
+        released = lease.release() => released.map_err(|error| chain(&error))?,
         // Asked twice: whoever is still connected is reset.
         () = ends.wait() => {}
     }

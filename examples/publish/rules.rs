@@ -1,21 +1,19 @@
 //! A publish by NAT in the kernel, from its beginning to its end.
 
-mod needs;
-
 use std::fmt::{self, Display, Formatter};
 
 use portmap::{
-    BoxError, Lease, RulesMapper,
-    rules::{Hairpin, HostSettings, Loopback, Network, NetworkLease, Policy},
+    BoxError,
+    rules::{Loopback, Policy},
 };
 
 use crate::{
     all::{join, publish_all},
     args::{Args, Mode},
     assume,
-    demo::Contained,
     ends::Ends,
     monitor::Monitor,
+    nat::{Nat, needs},
     output,
     plan::Plan,
 };
@@ -26,71 +24,36 @@ pub(crate) async fn run(
     monitor: &Monitor,
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
-    let policy = args.rules.policy();
+    let policy = args.rules.policy(Mode::Rules);
     // All that can be found wrong before anything is touched.
     let networks = plan.networks(args.networks());
+    plan.check_addresses()?;
     plan.check_places(&networks)?;
     assume::rules(&networks, &plan.named(), &policy)?;
     needs::check(&policy)?;
 
-    let mapper = RulesMapper::open_with(policy.clone(), HostSettings::Managed);
-    let mapper = mapper.map_err(|error| needs::explain(error.into(), &policy))?;
-    let demo = match plan.for_webapp() {
-        [] => None,
-        specs => {
-            let demo = Contained::start(specs, false).await;
-            Some(demo.map_err(|error| needs::explain(error, &policy))?)
-        }
-    };
-    let mut attached = Vec::new();
-    let begun = begin(networks, plan, &policy, &mapper, demo.as_ref(), &mut attached).await;
-    let served = match begun {
-        Ok(lease) => serve(lease, plan, &policy, demo.as_ref(), monitor, ends).await,
-        Err(error) => Err(error),
-    };
-    let withdrawn = withdraw(mapper, attached).await;
-    let removed = match demo {
-        Some(demo) => demo.remove().await,
-        None => Ok(()),
-    };
-    served.and(withdrawn).and(removed)
+    let nat = Nat::set_up(plan, &networks, &policy).await;
+    let nat = nat.map_err(|error| needs::explain(error, &policy))?;
+    let served = serve(&nat, plan, &policy, monitor, ends).await;
+    let withdrawn = nat.withdraw().await;
+    served.and(withdrawn)
 }
 
-/// Attaches the networks and publishes.
-async fn begin(
-    mut networks: Vec<Network>,
-    plan: &Plan,
-    policy: &Policy,
-    mapper: &RulesMapper,
-    demo: Option<&Contained>,
-    attached: &mut Vec<NetworkLease>,
-) -> Result<Lease, BoxError> {
-    if let Some(demo) = demo {
-        demo.set_hairpin(policy.hairpin == Hairpin::Bridge).await?;
-        networks.push(demo.network()?);
-    }
-    for network in networks {
-        let lease = mapper.attach(network).await;
-        attached.push(lease.map_err(|error| needs::explain(error.into(), policy))?);
-    }
-    let requests = plan.with_webapp(demo.map(|demo| demo.request(plan.for_webapp())));
-    let jobs = requests.into_iter().map(|request| (mapper.clone(), request));
-    Ok(join(publish_all(jobs).await?))
-}
-
-/// Tells what is in force, and releases it in the end.
+/// Publishes, tells what is in force, and releases it in the end.
 async fn serve(
-    lease: Lease,
+    nat: &Nat,
     plan: &Plan,
     policy: &Policy,
-    demo: Option<&Contained>,
     monitor: &Monitor,
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
+    let requests = plan.with_webapp(nat.webapp(plan));
+    let jobs = requests.into_iter().map(|request| (nat.mapper.clone(), request));
+    let lease = join(publish_all(jobs).await?);
     for container in plan.containers() {
         monitor.note(&container.reach);
     }
-    demo.into_iter().for_each(|demo| monitor.note(demo));
+    nat.demo.iter().for_each(|demo| monitor.note(demo));
     Way(policy).to_string().lines().for_each(|line| monitor.note(line));
     monitor.published(Mode::Rules, lease.bindings().to_vec());
 
@@ -123,14 +86,4 @@ impl Display for Way<'_> {
         )?;
         f.write_str("connections do not pass through this tool, so none is listed")
     }
-}
-
-/// Takes everything back; done when the kernel is as it was.
-async fn withdraw(mapper: RulesMapper, attached: Vec<NetworkLease>) -> Result<(), BoxError> {
-    let mut withdrawn = Ok(());
-    for network in attached.into_iter().rev() {
-        withdrawn = withdrawn.and(network.detach().await);
-    }
-    mapper.close().await;
-    Ok(withdrawn?)
 }

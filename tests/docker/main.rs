@@ -44,7 +44,9 @@ struct Tool {
 impl Tool {
     async fn start(args: &[&str]) -> Result<Self, BoxError> {
         let host = Node::current().await?;
-        let mut child = host.command(&tool()?.to_string_lossy(), args.iter().copied()).await?;
+        // By rules it would change the settings of the host that the test runs on.
+        let args = ["--mode=proxy"].into_iter().chain(args.iter().copied());
+        let mut child = host.command(&tool()?.to_string_lossy(), args).await?;
         child.read_until("Ctrl-C ends it.\n").await?;
         let said = child.transcript();
         let ports = said.lines().filter_map(|line| line.strip_prefix("tcp "));

@@ -61,7 +61,8 @@ async fn webapp() -> Result<(), BoxError> {
     let host = lab.host();
     let before = links(host).await?;
     for end in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut tool = start(host, &["8080:80", "127.0.0.1:8081:81", "8080:80/udp"]).await?;
+        let mut tool =
+            start(host, &["--mode=proxy", "8080:80", "127.0.0.1:8081:81", "8080:80/udp"]).await?;
         let said = tool.transcript();
         let gateway =
             said.split_once("behind bridge portmap0 (").and_then(|(_, rest)| rest.split_once(')'));
@@ -97,8 +98,9 @@ async fn unprivileged() -> Result<(), BoxError> {
     let args =
         without.into_iter().chain([tool.as_str(), "8080:80", "8082-8084:80-82", "8080:80/udp"]);
     let mut tool = host.command("setpriv", args).await?;
-    tool.read_until("webapp in this process").await?;
     tool.read_until("Ctrl-C ends it.\n").await?;
+    let said = tool.transcript();
+    assert!(said.starts_with("mode proxy: no CAP_NET_ADMIN\nwebapp in this process"), "{said}");
     for port in [8080, 8082, 8083, 8084] {
         let page = lab.client().get((host.addr4(), port).into()).await?;
         assert_eq!(page.remote_ip, std::net::Ipv4Addr::LOCALHOST);
@@ -116,11 +118,11 @@ async fn killed() -> Result<(), BoxError> {
     let lab = Lab::new().await?;
     let host = lab.host();
     let before = links(host).await?;
-    let mut tool = start(host, &["8080:80"]).await?;
+    let mut tool = start(host, &["--mode=proxy", "8080:80"]).await?;
     signal(&tool, Signal::SIGKILL)?;
     tool.wait().await?;
 
-    let mut again = start(host, &["8080:80"]).await?;
+    let mut again = start(host, &["--mode=proxy", "8080:80"]).await?;
     assert!(again.transcript().contains("bridge portmap0"), "{}", again.transcript());
     lab.client().get((host.addr4(), 8080).into()).await?;
     signal(&again, Signal::SIGINT)?;
@@ -133,8 +135,8 @@ async fn twice() -> Result<(), BoxError> {
     let lab = Lab::new().await?;
     let host = lab.host();
     let before = links(host).await?;
-    let mut one = start(host, &["8080:80"]).await?;
-    let mut two = start(host, &["8081:80"]).await?;
+    let mut one = start(host, &["--mode=proxy", "8080:80"]).await?;
+    let mut two = start(host, &["--mode=proxy", "8081:80"]).await?;
     let mut gateways = Vec::new();
     for port in [8080, 8081] {
         gateways.push(lab.client().get((host.addr4(), port).into()).await?.remote_ip);
@@ -215,6 +217,7 @@ async fn output() -> Result<(), BoxError> {
     let specs = ["8080:80", "127.0.0.1:9000-9010:9000-9010/TCP", "--to", "192.0.2.2,2001:db8::2"];
     let mut tool = start(lab.host(), &specs).await?;
     let expected = "\
+mode proxy: container 192.0.2.2 lies in no network: add its --network BRIDGE=SUBNET
 container at 192.0.2.2,2001:db8::2, by the proxy
 protocol  host address         endpoint
 tcp       *:8080               192.0.2.2:80, [2001:db8::2]:80

@@ -54,8 +54,10 @@ async fn of_process() -> Result<(), BoxError> {
     let pid = sleeper.pid().ok_or("it has ended")?.to_string();
     let mut tool = start(lab.host(), &["8080:80", "8080:80/udp", "--pid", &pid]).await?;
     let said = tool.transcript();
-    let wanted =
-        format!("container of process {pid}, at 127.0.0.1 of its own namespace, by the proxy\n");
+    let found = format!("container of process {pid}, at 127.0.0.1 of its own namespace");
+    let wanted = format!(
+        "mode proxy: {found} has no address that NAT could lead to\n{found}, by the proxy\n"
+    );
     assert!(said.starts_with(&wanted), "{said}");
     leads_to(&lab, 8080, "lonely").await?;
     // The namespace stays as long as it is published, whatever becomes of the process.

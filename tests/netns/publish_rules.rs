@@ -44,7 +44,7 @@ const SETTINGS: [&str; 4] = [
 
 /// All of a host that the tool changes.
 #[derive(Debug, PartialEq, Eq)]
-struct Host {
+pub(crate) struct Host {
     links: Vec<String>,
     rules: Vec<String>,
     settings: Vec<String>,
@@ -52,7 +52,7 @@ struct Host {
 }
 
 /// A host whose settings are off.
-async fn quiet(host: &Node) -> Result<Host, BoxError> {
+pub(crate) async fn quiet(host: &Node) -> Result<Host, BoxError> {
     for name in SETTINGS {
         // Where br_netfilter isn't loaded there is nothing to switch off.
         let _ = host.sysctl(name, "0").await;
@@ -60,7 +60,7 @@ async fn quiet(host: &Node) -> Result<Host, BoxError> {
     look(host).await
 }
 
-async fn look(host: &Node) -> Result<Host, BoxError> {
+pub(crate) async fn look(host: &Node) -> Result<Host, BoxError> {
     let mut settings = Vec::new();
     for name in SETTINGS {
         settings.push(host.read_sysctl(name).await.unwrap_or_default());
@@ -89,14 +89,14 @@ async fn start_by(host: &Node, backend: &str, args: &[&str]) -> Result<Child, Bo
     start(host, &[&["--mode", "rules", "--backend", backend], args].concat()).await
 }
 
-async fn end(tool: &mut Child, by: Signal) -> Result<(), BoxError> {
+pub(crate) async fn end(tool: &mut Child, by: Signal) -> Result<(), BoxError> {
     signal(tool, by)?;
     assert!(tool.wait().await?.success(), "{}", tool.transcript());
     Ok(())
 }
 
 /// The host's addresses, each with the outside client's of its family.
-fn outside(lab: &Lab) -> [(IpAddr, IpAddr); 2] {
+pub(crate) fn outside(lab: &Lab) -> [(IpAddr, IpAddr); 2] {
     let (host, client) = (lab.host(), lab.client());
     [(host.addr4().into(), client.addr4().into()), (host.addr6().into(), client.addr6().into())]
 }
@@ -256,7 +256,8 @@ async fn busy(backend: &str) -> Result<(), BoxError> {
 }
 
 /// Runs a program without any capability.
-const WITHOUT: [&str; 3] = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
+pub(crate) const WITHOUT: [&str; 3] =
+    ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
 
 async fn unprivileged(backend: &str) -> Result<(), BoxError> {
     let lab = Lab::new().await?;

@@ -2,7 +2,8 @@
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  publish 8080:80                        a webapp, on port 8080 of every address of this host
+  publish 8080:80                        a webapp, on port 8080 of every address of this host: by NAT and the proxy where
+                                         this host allows that, else by the proxy alone
   publish 127.0.0.1:8080:80 --to 172.17.0.2
                                          a container's port 80, on loopback only
   publish 8080:80 --docker web           the same of Docker's container web, wherever that is, also after a restart
@@ -18,6 +19,9 @@ Examples:
   publish --source transparent --network docker0=172.17.0.0/16 8080:80@172.17.0.2
                                          a container of docker0 that sees its clients' addresses by itself
   publish --mode rules 8080:80           a webapp, by NAT in the kernel: it sees its clients' own addresses
+  publish --mode hybrid --network docker0=172.17.0.0/16 8080:80@172.17.0.2
+                                         a container of docker0, by NAT for clients outside and by the proxy for others
+  publish --explain 8080:80              by which ways it would be reached, who would serve each, and why
   publish --mode rules --network docker0=172.17.0.0/16 8080:80@172.17.0.2 --dry-run
                                          the rules for a container of docker0, and nothing done
   publish who 8080/tcp                   who has a port

@@ -7,18 +7,18 @@ use portmap::rules::{
     ForeignDrop, Hairpin, Layout, Loopback, Network, Policy, Prefix, UnknownChoice,
 };
 
-use super::read;
+use super::{Mode, read};
 
-/// Options that are for `--mode rules` alone.
+/// Options that are about rules.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Options for --mode rules")]
+#[command(next_help_heading = "Options for --mode hybrid and rules")]
 pub(crate) struct RulesArgs {
     /// The rule language: nftables unless told otherwise
     #[arg(long, value_name = "LANGUAGE", value_parser = word::<Layout, 2>(["nftables", "iptables"]))]
     backend: Option<Layout>,
 
-    /// Who serves this host's connections to 127.0.0.1 and containers' calls to this host: nat unless told otherwise,
-    /// or proxy to leave them to a proxy, which this mode doesn't have
+    /// With --mode rules: who serves this host's connections to 127.0.0.1 and containers' calls to this host: nat unless told
+    /// otherwise, or proxy to leave them to a proxy, which this mode doesn't have
     #[arg(long, value_name = "WAY", value_parser = word::<Loopback, 2>(["proxy", "nat"]))]
     loopback: Option<Loopback>,
 
@@ -45,7 +45,11 @@ pub(crate) struct RulesArgs {
 
 impl RulesArgs {
     /// The policy: what isn't chosen is the library's default, but that iptables has the tables that people know.
-    pub(crate) fn policy(&self) -> Policy {
+    pub(crate) fn policy(&self, mode: Mode) -> Policy {
+        let loopback = match mode {
+            Mode::Hybrid => Loopback::Proxy,
+            Mode::Proxy | Mode::Rules => self.loopback.unwrap_or_default(),
+        };
         let layout = self.backend.unwrap_or_default();
         let hairpin = match layout {
             Layout::Nftables => Hairpin::Masquerade,
@@ -53,7 +57,7 @@ impl RulesArgs {
         };
         Policy {
             layout,
-            loopback: self.loopback.unwrap_or_default(),
+            loopback,
             hairpin: self.hairpin.unwrap_or(hairpin),
             prefix: self.prefix.clone().unwrap_or_default(),
             foreign_drop: self.foreign_drop.unwrap_or_default(),
@@ -61,8 +65,13 @@ impl RulesArgs {
         }
     }
 
-    /// The first of these options that is on the command line.
-    pub(crate) fn first_given(&self) -> Option<&'static str> {
+    /// Whether one of them is there that means nothing without rules.
+    pub(super) fn is_about_rules(&self) -> bool {
+        self.given().any(|option| !matches!(option, "--network" | "--loopback"))
+    }
+
+    /// Those of these options that are on the command line.
+    pub(super) fn given(&self) -> impl Iterator<Item = &'static str> {
         let given = [
             ("--backend", self.backend.is_some()),
             ("--loopback", self.loopback.is_some()),
@@ -71,7 +80,7 @@ impl RulesArgs {
             ("--foreign-drop", self.foreign_drop.is_some()),
             ("--network", !self.networks.is_empty()),
         ];
-        given.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
+        given.into_iter().filter_map(|(option, is_given)| is_given.then_some(option))
     }
 }
 

@@ -1,30 +1,17 @@
 //! What this process may do.
 
-use std::fs;
-
 use portmap::{HostPort, PortSpec};
 
 use super::{Finding, procfs};
-
-/// Numbers of `linux/capability.h`.
-const NET_BIND_SERVICE: u32 = 10;
-const NET_ADMIN: u32 = 12;
-const SYS_ADMIN: u32 = 21;
+use crate::capability::Capability;
 
 /// Who may enter namespaces may make them, too.
 pub(super) fn may_enter() -> bool {
-    has(SYS_ADMIN)
+    Capability::SysAdmin.is_here()
 }
 
 pub(super) fn may_filter() -> bool {
-    has(NET_ADMIN)
-}
-
-fn has(capability: u32) -> bool {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << capability) != 0)
+    Capability::NetAdmin.is_here()
 }
 
 pub(super) fn check(specs: &[PortSpec]) -> Vec<Finding> {
@@ -32,7 +19,7 @@ pub(super) fn check(specs: &[PortSpec]) -> Vec<Finding> {
         true => Finding::ok("privileges", "CAP_NET_ADMIN is there: every mode works"),
         false => Finding::note(
             "privileges",
-            "no CAP_NET_ADMIN: --mode proxy works, --mode rules does not",
+            "no CAP_NET_ADMIN: --mode proxy works, --mode hybrid and rules do not",
         ),
     };
     let enter = match may_enter() {
@@ -52,7 +39,7 @@ fn low_ports(specs: &[PortSpec]) -> Option<Finding> {
         HostPort::Ephemeral => None,
     });
     let lowest = lowest.min()?;
-    if has(NET_BIND_SERVICE) || lowest >= start {
+    if Capability::NetBindService.is_here() || lowest >= start {
         return Some(Finding::ok("low ports", format!("port {lowest} may be taken")));
     }
     let found =

@@ -59,7 +59,11 @@ impl Followed<'_> {
                 self.said.clear();
                 *self.reach = found;
             }
-            Err(error) => self.say(format!("{found}: {}", chain(&error))),
+            Err(error) => {
+                // Where the port leads still, it has to be dialled as before.
+                self.way.lead(self.reach.inside.clone());
+                self.say(format!("{found}: {}", chain(&error)));
+            }
         }
     }
 

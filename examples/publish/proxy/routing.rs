@@ -18,6 +18,7 @@ pub(super) async fn set_up(
         return Ok(None);
     }
     let networks = plan.networks(args.networks());
+    plan.check_addresses()?;
     plan.check_places(&networks)?;
     let own = demo.map(Demo::network).transpose()?.flatten();
     let bridges = networks.iter().chain(&own).map(Network::bridge);

@@ -1,6 +1,6 @@
 //! What NAT in the kernel needs of the process and of the host.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use portmap::{
     BoxError, ErrorKind,
@@ -8,16 +8,11 @@ use portmap::{
 };
 use portmap_testkit::LabError;
 
-use crate::{demo, output::chain};
-
-/// `CAP_NET_ADMIN` in the kernel's masks: `linux/capability.h`.
-const NET_ADMIN: u64 = 1 << 12;
+use crate::{capability::Capability, demo, output::chain};
 
 /// Finds what is missing, as far as that can be seen beforehand.
-pub(super) fn check(policy: &Policy) -> Result<(), String> {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    if mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(without_admin) {
+pub(crate) fn check(policy: &Policy) -> Result<(), String> {
+    if !Capability::NetAdmin.is_here() {
         return Err("NAT in the kernel needs CAP_NET_ADMIN".to_owned());
     }
     if policy.hairpin == Hairpin::Bridge && !Path::new("/proc/sys/net/bridge").exists() {
@@ -27,17 +22,23 @@ pub(super) fn check(policy: &Policy) -> Result<(), String> {
     Ok(())
 }
 
-const fn without_admin(mask: u64) -> bool {
-    mask & NET_ADMIN == 0
+/// Whether an error says that this host does not have, or this process may not do, what NAT in the kernel takes.
+pub(crate) fn are_lacking(error: &BoxError) -> bool {
+    let by_mapper = error.downcast_ref::<portmap::Error>().map(portmap::Error::kind);
+    let lacking = [ErrorKind::Denied, ErrorKind::Busy, ErrorKind::Unsupported, ErrorKind::Backend];
+    by_mapper.is_some_and(|kind| lacking.contains(&kind)) || is_denied_by_lab(error)
+}
+
+fn is_denied_by_lab(error: &BoxError) -> bool {
+    error.downcast_ref::<LabError>().is_some_and(demo::is_denied)
 }
 
 /// Says what would help against an error, where that is known.
 ///
 /// A privilege can turn out to be missing that the process seems to have: in a user namespace, say, without a network
 /// namespace of its own.
-pub(super) fn explain(error: BoxError, policy: &Policy) -> BoxError {
+pub(crate) fn explain(error: BoxError, policy: &Policy) -> BoxError {
     let by_mapper = error.downcast_ref::<portmap::Error>().map(portmap::Error::kind);
-    let by_lab = error.downcast_ref::<LabError>().is_some_and(demo::is_denied);
     let said = chain(error.as_ref());
     match by_mapper {
         Some(ErrorKind::Denied) => format!("NAT in the kernel needs CAP_NET_ADMIN: {said}").into(),
@@ -45,7 +46,7 @@ pub(super) fn explain(error: BoxError, policy: &Policy) -> BoxError {
         Some(ErrorKind::Busy) if policy.layout == Layout::Nftables => {
             format!("{said}; choose another --prefix").into()
         }
-        _ if by_lab => {
+        _ if is_denied_by_lab(&error) => {
             format!("NAT in the kernel needs CAP_NET_ADMIN, and its webapp CAP_SYS_ADMIN: {said}")
                 .into()
         }

@@ -1,0 +1,79 @@
+//! A publish by both: NAT in the kernel for the clients that it serves well, the proxy for all the others.
+
+use portmap::{BoxError, rules::Policy};
+
+use crate::{
+    all::check_together,
+    args::{Args, Mode},
+    assume,
+    choice::Choice,
+    ends::Ends,
+    monitor::Monitor,
+    nat::{Nat, needs},
+    output::chain,
+    plan::Plan,
+    proxy,
+};
+
+pub(crate) async fn run(
+    args: &Args,
+    plan: &Plan,
+    choice: &Choice,
+    monitor: &Monitor,
+    ends: &mut Ends,
+) -> Result<(), BoxError> {
+    let policy = args.rules.policy(Mode::Hybrid);
+    // All that can be found wrong before anything is touched.
+    let networks = plan.networks(args.networks());
+    plan.check_places(&networks)?;
+    check_together(&plan.named())?;
+    assume::rules(&networks, &plan.by_nat(), &policy)?;
+    needs::check(&policy)?;
+
+    let nat = match Nat::set_up(plan, &networks, &policy).await {
+        Ok(nat) => nat,
+        Err(error) => {
+            let is_lacking = needs::are_lacking(&error);
+            let error = needs::explain(error, &policy);
+            if !(choice.is_open && is_lacking) {
+                return Err(error);
+            }
+            Choice::proxy(chain(error.as_ref())).tell(monitor);
+            return proxy::run(args, plan, monitor, ends).await;
+        }
+    };
+    choice.tell(monitor);
+    let served = serve(args, plan, &nat, &policy, monitor, ends).await;
+    let withdrawn = nat.withdraw().await;
+    served.and(withdrawn)
+}
+
+/// Publishes, tells what is in force, and releases it in the end.
+async fn serve(
+    args: &Args,
+    plan: &Plan,
+    nat: &Nat,
+    policy: &Policy,
+    monitor: &Monitor,
+    ends: &mut Ends,
+) -> Result<(), BoxError> {
+    let webapp = nat.webapp(plan);
+    let published = proxy::publish(args, plan, webapp, Some(&nat.mapper), monitor).await?;
+    for container in plan.containers() {
+        match container.reach.inside {
+            Some(_) => monitor.note(format_args!("{}, by the proxy alone", container.reach)),
+            None => monitor.note(&container.reach),
+        }
+    }
+    nat.demo.iter().for_each(|demo| monitor.note(demo));
+    let Policy { layout, prefix, .. } = policy;
+    monitor.note(format_args!(
+        "NAT in the kernel by rules {prefix} of {layout} for clients outside, who are seen as they are"
+    ));
+    monitor.note("the proxy for 127.0.0.1, ::1 and containers' calls to this host: seen as the bridge's address");
+    monitor.note("forwarding and what else NAT needs of this host is on, and put back in the end");
+    monitor.note(
+        "what NAT serves does not pass through this tool: the proxy's connections alone are listed",
+    );
+    proxy::until_end(Mode::Hybrid, published, monitor, ends).await
+}
