@@ -134,26 +134,27 @@ impl Together {
     }
 
     /// Tells of those that are readable, and how many there are. Where there are none, the runtime is to say when there are.
-    fn look(&mut self, tell: impl FnMut(u64)) -> io::Result<usize> {
+    fn look(&mut self, mut tell: impl FnMut(u64)) -> io::Result<usize> {
         let Self { gate, sockets, .. } = self;
-        let looked = match self.shut {
-            true => look(sockets, tell),
-            false => gate.try_io(|_| look(sockets, tell)),
+        let mut looked = match self.shut {
+            true => look(sockets, &mut tell),
+            false => gate.try_io(|_| look(sockets, &mut tell)),
         };
-        match looked {
-            Err(error) if error.kind() == WouldBlock => {
-                self.open()?;
-                self.busy = false;
-                Ok(0)
-            }
-            looked => {
-                let count = looked?;
-                if std::mem::replace(&mut self.busy, true) {
-                    self.shut()?;
-                }
-                Ok(count)
-            }
+        if self.shut && is_none(&looked) {
+            self.open()?;
+            // The kernel lists the gate as readable until somebody asks, and opening one that is listed tells nobody: what
+            // came before it was open would lie there until the next one came.
+            looked = look(&self.sockets, &mut tell);
         }
+        if is_none(&looked) {
+            self.busy = false;
+            return Ok(0);
+        }
+        let count = looked?;
+        if std::mem::replace(&mut self.busy, true) {
+            self.shut()?;
+        }
+        Ok(count)
     }
 
     fn shut(&mut self) -> io::Result<()> {
@@ -177,6 +178,10 @@ impl Together {
     fn let_through(&self, events: epoll::EventFlags) -> io::Result<()> {
         Ok(epoll::modify(&self.gate, &self.sockets, epoll::EventData::new_u64(0), events)?)
     }
+}
+
+fn is_none(looked: &io::Result<usize>) -> bool {
+    looked.as_ref().is_err_and(|error| error.kind() == WouldBlock)
 }
 
 fn look(sockets: &OwnedFd, tell: impl FnMut(u64)) -> io::Result<usize> {
