@@ -56,7 +56,7 @@ async fn main() -> Result<(), BoxError> {
     println!("a new one:           {}", ask(&mut fresh).await?);
 
     lease.retarget(NEW, Established::Cut).await?;
-    println!("cut:                 {:?}", ask(&mut kept).await.map_err(|error| error.kind()));
+    println!("cut:                 {:?}", kept.read_u8().await.map_err(|error| error.kind()));
 
     // Releasing closes the door at once; who is inside has the drain limit to finish.
     let mut inside = TcpStream::connect(published).await?;
