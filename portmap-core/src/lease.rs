@@ -56,7 +56,8 @@ pub enum Established {
     /// They go on with the old container, until they end.
     #[default]
     Keep,
-    /// They are cut: their clients are reset, at once by a proxy, with their next packet by NAT.
+    /// They are cut: their clients are reset, by a proxy within moments of the retarget's return, by NAT with their next
+    /// packet. Until then the old container may still answer one.
     Cut,
 }
 
