@@ -18,6 +18,10 @@ pub(crate) const CONTAINER: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
 /// Its network.
 pub(crate) const NETWORK: &str = "docker0=172.17.0.0/16";
 
+/// Every kernel has it and lets a namespace choose it, whatever this machine's own is, which would be inherited. BBR sets a timer for
+/// each segment, to pace what meets no congestion here: one tenth of all CPU in bulk transfers.
+const CONGESTION_CONTROL: &str = "reno";
+
 /// One for each run of each peer, so that no TIME_WAIT, conntrack entry or route is left from another.
 pub(crate) struct Place {
     container: Container,
@@ -35,6 +39,9 @@ impl Place {
         // Short connections need many ports. What is published is beneath them.
         for node in [lab.client(), lab.host()] {
             node.sysctl("net/ipv4/ip_local_port_range", "32000 65535").await?;
+        }
+        for node in [lab.client(), lab.host(), &*container] {
+            node.sysctl("net/ipv4/tcp_congestion_control", CONGESTION_CONTROL).await?;
         }
         lab.client().add_route(bridge.subnet4().into(), IpAddr::V4(lab.host().addr4())).await?;
         let bare = Node::new("bare").await?;
