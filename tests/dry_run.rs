@@ -210,6 +210,11 @@ fn what_cannot_be_in_force_is_not_printed() {
             &["--mode=proxy", "--dry-run", "80:80@10.0.0.2", "80:81@10.0.0.3"],
             "host port 80/tcp is asked for twice in one request",
         ),
+        (&["--mode=proxy", "--dry-run", "80:80/sctp@10.0.0.2"], "the proxy does not serve sctp"),
+        (
+            &["--mode=proxy", "--dry-run", "--source=proxy-v1", "80:80/udp@10.0.0.2"],
+            "version 1 of the PROXY protocol has no UDP; version 2 has",
+        ),
     ];
     for (args, message) in cases {
         assert_eq!(complaint(args), (Some(1), format!("publish: {message}\n")), "{args:?}");

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use portmap::{BoxError, HostPort, Publish, rules::Network};
+use portmap::{BoxError, HostPort, ProxyMapper, Publish, rules::Network};
 
 use crate::{
     all::check_together,
@@ -31,6 +31,8 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
     requests.iter().try_for_each(Publish::check)?;
     match mode {
         Mode::Proxy => {
+            let mapper = ProxyMapper::new().source_address(args.source());
+            requests.iter().try_for_each(|request| mapper.check(request))?;
             check_together(&requests)?;
             say(Table::of_requests(&requests));
         }

@@ -183,6 +183,17 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
         self
     }
 
+    /// Finds all that can be found wrong with a request without asking the host; [`publish`](PortMapper::publish) does it first.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where [`Publish::check`] says so, [`Unsupported`](ErrorKind::Unsupported) for SCTP and for
+    /// what the [source address](Self::source_address) cannot be told of.
+    pub fn check(&self, request: &Publish) -> Result<(), Error> {
+        request.check()?;
+        only_tcp_and_udp(request)?;
+        self.settings.source.check(request.mappings().iter().map(Mapping::protocol))
+    }
+
     /// What was counted of each binding, in the order in which they were published, by this mapper and its clones.
     ///
     /// Bytes and datagrams are counted as they are carried: a long transfer is seen while it runs. A binding that was
@@ -241,6 +252,7 @@ where
     pub fn serve(&self, reserved: Vec<Reserved>) -> Result<Lease, Error> {
         let bindings: Vec<_> = reserved.iter().map(|reserved| reserved.binding().clone()).collect();
         self.settings.source.check(bindings.iter().map(Binding::protocol))?;
+        self.settings.source.check_host()?;
         let mut serving = Serving::new(match self.dials_elsewhere {
             true => Vec::new(),
             false => {
@@ -322,8 +334,8 @@ where
     async fn publish(&self, request: Publish) -> Result<Lease, Error> {
         let span = spans::publish(&request);
         let publish = async {
-            only_tcp_and_udp(&request)?;
-            self.settings.source.check(request.mappings().iter().map(Mapping::protocol))?;
+            self.check(&request)?;
+            self.settings.source.check_host()?;
             let lease = self.serve(Reservation::take(&request).await?.into_reserved())?;
             spans::published(lease.bindings());
             Ok(lease)

@@ -54,11 +54,16 @@ pub enum SourceAddress {
 impl SourceAddress {
     /// Refuses what could not be served, before anything is taken.
     pub(crate) fn check(self, protocols: impl IntoIterator<Item = Protocol>) -> Result<(), Error> {
+        if self == Self::ProxyProtocolV1 && protocols.into_iter().any(|one| one == Protocol::Udp) {
+            let message = "version 1 of the PROXY protocol has no UDP; version 2 has";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(())
+    }
+
+    /// Finds out whether this process may do it on this host.
+    pub(crate) fn check_host(self) -> Result<(), Error> {
         match self {
-            Self::ProxyProtocolV1 if protocols.into_iter().any(|one| one == Protocol::Udp) => {
-                let message = "version 1 of the PROXY protocol has no UDP; version 2 has";
-                Err(Error::new(ErrorKind::Unsupported, message))
-            }
             Self::Transparent => transparent::check(),
             Self::Gateway | Self::ProxyProtocolV1 | Self::ProxyProtocolV2 => Ok(()),
         }
