@@ -32,9 +32,9 @@
 
 pub use portmap_core::{
     Binding, BoxError, BoxPortMapper, Endpoint, EndpointError, Error, ErrorKind, Established,
-    Holder, HostAddr, HostPort, HybridMapper, Lease, Mapping, MappingError, Port, PortError,
-    PortMapper, PortRange, PortSpec, PortSpecError, Process, Protocol, Publish, ReleaseError,
-    holders,
+    Holder, HolderState, HostAddr, HostPort, HybridMapper, Lease, Mapping, MappingError, Port,
+    PortError, PortMapper, PortRange, PortSpec, PortSpecError, Process, Protocol, Publish,
+    ReleaseError, holders,
 };
 #[cfg(feature = "proxy")]
 pub use portmap_proxy::ProxyMapper;

@@ -6,7 +6,7 @@ mod verdict;
 use std::process::ExitCode;
 
 use nix::unistd::{Uid, User};
-use portmap::{Holder, holders};
+use portmap::{Holder, HolderState, Protocol, holders};
 
 pub(crate) use self::question::Question;
 use self::verdict::verdicts;
@@ -42,8 +42,12 @@ pub(crate) fn line(holder: &Holder) -> String {
             line += &names.join(", ");
         }
     }
-    if holder.protocol() == portmap::Protocol::Tcp && !holder.listens() {
-        line += ", as one end of a connection";
+    match (holder.protocol(), holder.state()) {
+        (_, HolderState::Connected) => line += ", as one end of a connection",
+        (Protocol::Tcp, HolderState::Bound) => {
+            line += ", which does not listen: rules of its own may serve the port";
+        }
+        _ => {}
     }
     line
 }

@@ -1,5 +1,6 @@
 //! Who holds a port.
 
+mod bound;
 mod table;
 
 use std::{
@@ -18,9 +19,21 @@ use crate::{HostAddr, PortRange, Protocol};
 pub struct Holder {
     protocol: Protocol,
     addr: SocketAddr,
-    listens: bool,
+    state: HolderState,
     uid: u32,
     processes: Vec<Process>,
+}
+
+/// What a socket that holds a port does with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HolderState {
+    /// It is a TCP socket that listens.
+    Listening,
+    /// It has the port alone: a UDP socket, or a TCP one that keeps the port for later, or for rules in the kernel.
+    Bound,
+    /// It is one end of a connection.
+    Connected,
 }
 
 /// A process that has a socket open.
@@ -33,14 +46,15 @@ pub struct Process {
 /// Finds the sockets that keep ports of the host from being taken: for each port those that listen, or where none does what
 /// else has the port, a connection that goes out from it, say.
 ///
-/// Best effort, by `/proc`, for the network namespace of the calling thread. Three things it cannot see: a TCP socket that
-/// is bound and does not listen, SCTP, and rules that lead a port away before any socket is asked. It reads the
-/// descriptors of every process once: some milliseconds for each thousand processes.
+/// Best effort, by `/proc` and `sock_diag(7)`, for the network namespace of the calling thread. What it cannot see: SCTP, rules
+/// that lead a port away before any socket is asked, and before Linux 6.8 a TCP socket that is bound and does not listen. It
+/// reads the descriptors of every process once: some milliseconds for each thousand processes.
 pub fn holders(protocol: Protocol, host: HostAddr, ports: PortRange) -> Vec<Holder> {
     let mut rows = table::rows(protocol, host, ports);
+    let listens = |row: &table::Row| row.state == HolderState::Listening;
     let listened: HashSet<_> =
-        rows.iter().filter(|row| row.listens).map(|row| row.addr.port()).collect();
-    rows.retain(|row| row.listens || !listened.contains(&row.addr.port()));
+        rows.iter().filter(|row| listens(row)).map(|row| row.addr.port()).collect();
+    rows.retain(|row| listens(row) || !listened.contains(&row.addr.port()));
     // What has no process any more is in nobody's way: ports are taken in spite of TIME_WAIT.
     rows.retain(|row| row.inode != 0);
     if rows.is_empty() {
@@ -50,7 +64,7 @@ pub fn holders(protocol: Protocol, host: HostAddr, ports: PortRange) -> Vec<Hold
     let holder = |row: table::Row| Holder {
         protocol,
         addr: row.addr,
-        listens: row.listens,
+        state: row.state,
         uid: row.uid,
         processes: processes.remove(&row.inode).unwrap_or_default(),
     };
@@ -96,9 +110,9 @@ impl Holder {
         self.addr
     }
 
-    /// Whether it is a TCP socket that listens.
-    pub const fn listens(&self) -> bool {
-        self.listens
+    /// What it does with the port.
+    pub const fn state(&self) -> HolderState {
+        self.state
     }
 
     /// The user whose socket it is.
@@ -147,6 +161,8 @@ mod tests {
         process,
     };
 
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
     use crate::Port;
 
@@ -173,10 +189,34 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let _connected = (TcpStream::connect(addr).unwrap(), listener.accept().unwrap());
         let holders = of(Protocol::Tcp, HostAddr::Any, addr);
-        assert!(holders.len() == 1 && holders[0].listens(), "{holders:?}");
+        assert!(holders.len() == 1 && holders[0].state() == HolderState::Listening, "{holders:?}");
         drop(listener);
         let left = of(Protocol::Tcp, HostAddr::Any, addr);
-        assert!(left.len() == 1 && !left[0].listens(), "{left:?}");
+        assert!(left.len() == 1 && left[0].state() == HolderState::Connected, "{left:?}");
+    }
+
+    #[test]
+    fn a_socket_that_only_keeps_a_port_is_named_where_the_kernel_lists_it() {
+        for addr in ["127.0.0.1:0", "[::1]:0"] {
+            let addr: SocketAddr = addr.parse().unwrap();
+            let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+            socket.bind(&addr.into()).unwrap();
+            let addr = socket.local_addr().unwrap().as_socket().unwrap();
+            let holders = of(Protocol::Tcp, addr.ip().into(), addr);
+            if kernel() < (6, 8) {
+                assert_eq!(holders, []);
+                continue;
+            }
+            assert!(holders.len() == 1 && holders[0].addr() == addr, "{holders:?}");
+            assert_eq!(holders[0].state(), HolderState::Bound);
+            assert_eq!(holders[0].processes()[0].pid(), process::id());
+        }
+    }
+
+    fn kernel() -> (u32, u32) {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap());
+        (numbers.next().unwrap(), numbers.next().unwrap())
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub use binding::{Binding, HostAddr};
 pub use boxed::BoxPortMapper;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{BoxError, Error, ErrorKind, WithCauses};
-pub use holder::{Holder, Process, holders};
+pub use holder::{Holder, HolderState, Process, holders};
 pub use hybrid::HybridMapper;
 pub use lease::{Established, Hold, Lease, NotReleased, ReleaseError};
 pub use mapper::PortMapper;

@@ -5,13 +5,14 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use super::{HolderState, bound};
 use crate::{HostAddr, PortRange, Protocol};
 
-/// A line of `/proc/net/tcp` and its kin.
+/// A line of `/proc/net/tcp` and its kin, or what is known of a socket that has none there.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) addr: SocketAddr,
-    pub(super) listens: bool,
+    pub(super) state: HolderState,
     pub(super) uid: u32,
     /// Zero for a socket without a process: a connection in TIME_WAIT, say.
     pub(super) inode: u64,
@@ -27,9 +28,12 @@ pub(super) fn rows(protocol: Protocol, host: HostAddr, ports: PortRange) -> Vec<
     let mut rows = Vec::new();
     for table in tables {
         let text = fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default();
-        rows.extend(text.lines().filter_map(Row::parse));
+        rows.extend(text.lines().filter_map(|line| Row::parse(line, protocol)));
     }
     let numbers = ports.first().number()..=ports.last().number();
+    if protocol == Protocol::Tcp {
+        rows.extend(bound::rows());
+    }
     rows.retain(|row: &Row| numbers.contains(&row.addr.port()) && row.is_in_the_way_of(host));
     rows
 }
@@ -37,11 +41,15 @@ pub(super) fn rows(protocol: Protocol, host: HostAddr, ports: PortRange) -> Vec<
 impl Row {
     /// Reads `0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 ..`.
     /// `None` for the heading.
-    fn parse(line: &str) -> Option<Self> {
+    fn parse(line: &str, protocol: Protocol) -> Option<Self> {
         let fields: Vec<&str> = line.split_whitespace().collect();
         Some(Self {
             addr: parse_addr(fields.get(1)?)?,
-            listens: *fields.get(3)? == "0A",
+            state: match (protocol, *fields.get(3)?) {
+                (Protocol::Tcp, "0A") => HolderState::Listening,
+                (Protocol::Udp, "07") => HolderState::Bound,
+                _ => HolderState::Connected,
+            },
             uid: fields.get(7)?.parse().ok()?,
             inode: fields.get(9)?.parse().ok()?,
         })
@@ -77,11 +85,11 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn a_row_of_the_kernels_table_is_read() {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1";
-        let row = Row::parse(line).unwrap();
+        let row = Row::parse(line, Protocol::Tcp).unwrap();
         let addr = "127.0.0.1:8080".parse().unwrap();
-        assert_eq!(row, Row { addr, listens: true, uid: 1000, inode: 4711 });
+        assert_eq!(row, Row { addr, state: HolderState::Listening, uid: 1000, inode: 4711 });
         let six = parse_addr("B80D0120000000000000000001000000:0050");
         assert_eq!(six, Some("[2001:db8::1]:80".parse().unwrap()));
-        assert_eq!(Row::parse("  sl  local_address rem_address   st"), None);
+        assert_eq!(Row::parse("  sl  local_address rem_address   st", Protocol::Tcp), None);
     }
 }
