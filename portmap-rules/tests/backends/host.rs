@@ -75,8 +75,8 @@ async fn left_alone() -> TestResult {
 async fn missing() -> TestResult {
     let error =
         SysctlGuard::enable(Sysctl::RouteLocalnet("none.1".parse()?)).expect_err("it is refused");
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert_eq!(error.to_string(), "there is no net.ipv4.conf.none/1.route_localnet");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.to_string(), "there is no interface none.1 in this network namespace");
     Ok(())
 }
 

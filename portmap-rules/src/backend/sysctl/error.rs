@@ -32,6 +32,8 @@ impl SysctlError {
     /// What kind of failure it is, in the words of [`Error`].
     pub fn kind(&self) -> ErrorKind {
         match self {
+            // Somebody has named it: another way to publish would not find it either.
+            Self::Missing(Sysctl::RouteLocalnet(_)) => ErrorKind::Invalid,
             Self::Missing(_) => ErrorKind::Unsupported,
             Self::Read { source, .. } | Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -46,6 +48,12 @@ impl SysctlError {
 impl fmt::Display for SysctlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Missing(Sysctl::RouteLocalnet(interface)) => {
+                write!(f, "there is no interface {interface} in this network namespace")
+            }
+            Self::Missing(key @ Sysctl::BridgeNetfilter(_)) => {
+                write!(f, "there is no {key}: the module br_netfilter is not loaded")
+            }
             Self::Missing(key) => write!(f, "there is no {key}"),
             Self::Read { key, .. } => write!(f, "{key} could not be read"),
             Self::Write { key, .. } => write!(f, "{key} could not be set"),
