@@ -173,13 +173,13 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
     }
 
     /// How long a TCP connection may be silent that one side has ended for its part, before both sides are reset
-    /// ([`Ending::HalfOpen`](crate::Ending::HalfOpen)); `None`, the default and docker-proxy's way, is for ever. As exact as
+    /// ([`Ending::HalfClosed`](crate::Ending::HalfClosed)); `None`, the default and docker-proxy's way, is for ever. As exact as
     /// [`connection_idle`](Self::connection_idle), which holds for such connections too.
     ///
     /// A peer that has ended its part and waits for a long answer looks the same: what answers slowly needs a long limit.
     #[must_use]
-    pub fn half_open_idle(mut self, limit: Option<Duration>) -> Self {
-        self.settings.half_open_idle = limit;
+    pub fn half_closed_idle(mut self, limit: Option<Duration>) -> Self {
+        self.settings.half_closed_idle = limit;
         self
     }
 

@@ -39,8 +39,8 @@ pub enum Ending {
     /// Nothing was carried for [`connection_idle`](crate::ProxyMapper::connection_idle); then both sides were reset.
     Idle,
     /// One direction had ended and nothing was carried in the other one for
-    /// [`half_open_idle`](crate::ProxyMapper::half_open_idle); then both sides were reset.
-    HalfOpen,
+    /// [`half_closed_idle`](crate::ProxyMapper::half_closed_idle); then both sides were reset.
+    HalfClosed,
 }
 
 impl Ending {
@@ -51,7 +51,7 @@ impl Ending {
             Self::Reset(Side::Client) => "reset_by_client",
             Self::Reset(Side::Endpoint) => "reset_by_endpoint",
             Self::Idle => "idle",
-            Self::HalfOpen => "half_open",
+            Self::HalfClosed => "half_closed",
         }
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct Settings {
     pub(crate) drain_limit: Duration,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) connection_idle: Option<Duration>,
-    pub(crate) half_open_idle: Option<Duration>,
+    pub(crate) half_closed_idle: Option<Duration>,
     pub(crate) session_idle: Duration,
     pub(crate) session_limit: usize,
     pub(crate) source: SourceAddress,
@@ -28,7 +28,7 @@ impl Default for Settings {
             keepalive: Some(Duration::from_secs(15)),
             // docker-proxy has none: a connection may be silent for days.
             connection_idle: None,
-            half_open_idle: None,
+            half_closed_idle: None,
             // docker-proxy's.
             session_idle: Duration::from_secs(90),
             // A descriptor and 1.2 KiB each, so 10 MiB for a port that is flooded.

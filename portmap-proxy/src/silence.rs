@@ -20,15 +20,15 @@ pub(crate) type Silence = Pin<Box<dyn Future<Output = Ending> + Send>>;
 struct Trace {
     to_endpoint: u64,
     to_client: u64,
-    half_open: bool,
+    half_closed: bool,
 }
 
 /// Watches a connection where the settings limit its silence.
 ///
 /// What was counted is looked at now and then: the data path sets no clock.
 pub(crate) fn watch(settings: &Settings, meter: &Arc<Meter>) -> Option<Silence> {
-    let (connection, half_open) = (settings.connection_idle, settings.half_open_idle);
-    let shortest = connection.into_iter().chain(half_open).min()?;
+    let (connection, half_closed) = (settings.connection_idle, settings.half_closed_idle);
+    let shortest = connection.into_iter().chain(half_closed).min()?;
     let interval = (shortest / LOOKS_A_LIMIT).max(SHORTEST);
     let meter = Arc::clone(meter);
     Some(Box::pin(async move {
@@ -41,8 +41,8 @@ pub(crate) fn watch(settings: &Settings, meter: &Arc<Meter>) -> Option<Silence> 
                 continue;
             }
             let silent = |limit: Duration| since.elapsed() >= limit;
-            if last.half_open && half_open.is_some_and(silent) {
-                return Ending::HalfOpen;
+            if last.half_closed && half_closed.is_some_and(silent) {
+                return Ending::HalfClosed;
             }
             if connection.is_some_and(silent) {
                 return Ending::Idle;
@@ -56,7 +56,7 @@ impl Trace {
         Self {
             to_endpoint: meter.carried(Side::Endpoint).bytes,
             to_client: meter.carried(Side::Client).bytes,
-            half_open: meter.is_half_open(),
+            half_closed: meter.is_half_closed(),
         }
     }
 }

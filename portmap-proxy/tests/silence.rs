@@ -101,10 +101,10 @@ fn a_reader_that_stalls_is_silent_too() {
 }
 
 #[test]
-fn a_half_open_connection_is_reset_where_the_other_side_is_silent() {
+fn a_half_closed_connection_is_reset_where_the_other_side_is_silent() {
     on_both(async || {
         for client_ends in [true, false] {
-            let mut ends = Ends::through(ProxyMapper::new().half_open_idle(Some(LIMIT))).await;
+            let mut ends = Ends::through(ProxyMapper::new().half_closed_idle(Some(LIMIT))).await;
             // Both sides may be silent for as long as they like.
             sleep(LIMIT * 2).await;
             let (one, two) = match client_ends {
@@ -120,7 +120,7 @@ fn a_half_open_connection_is_reset_where_the_other_side_is_silent() {
                 one.read_exact(&mut [0; 1]).await.unwrap();
             }
             assert!(ended.elapsed() > LIMIT);
-            assert_eq!(ends.ending().await.ending, Ending::HalfOpen);
+            assert_eq!(ends.ending().await.ending, Ending::HalfClosed);
         }
     });
 }
@@ -128,7 +128,7 @@ fn a_half_open_connection_is_reset_where_the_other_side_is_silent() {
 #[test]
 fn an_orderly_end_is_no_silence() {
     on_both(async || {
-        let mapper = ProxyMapper::new().connection_idle(Some(LIMIT)).half_open_idle(Some(LIMIT));
+        let mapper = ProxyMapper::new().connection_idle(Some(LIMIT)).half_closed_idle(Some(LIMIT));
         let mut ends = Ends::through(mapper).await;
         ends.client.shutdown().await.unwrap();
         ends.endpoint.shutdown().await.unwrap();

@@ -105,7 +105,7 @@ async fn what_a_client_says_at_once_comes_behind_the_header_and_counts_alone() {
         let container = container().await;
         let lease = publish(&mapper(source).layer(layer), &container).await;
         let mut client = TcpStream::connect(addr(&lease)).await.unwrap();
-        // It is done before it was accepted: a half-open connection from the start.
+        // It is done before it was accepted: a half-closed connection from the start.
         let said = vec![7; 100_000];
         client.write_all(&said).await.unwrap();
         client.shutdown().await.unwrap();

@@ -23,7 +23,7 @@ pub(crate) struct Meter {
     observed: OnceLock<SocketAddr>,
     to_endpoint: Way,
     to_client: Way,
-    half_open: AtomicBool,
+    half_closed: AtomicBool,
 }
 
 /// One direction. Only the task that carries writes it, so that adding needs no atomic addition.
@@ -50,7 +50,7 @@ impl Meter {
             observed: OnceLock::new(),
             to_endpoint: Way::default(),
             to_client: Way::default(),
-            half_open: AtomicBool::new(false),
+            half_closed: AtomicBool::new(false),
         })
     }
 
@@ -79,11 +79,11 @@ impl Meter {
 
     /// One direction of a connection has come to its end.
     pub(crate) fn half_closed(&self) {
-        self.half_open.store(true, Relaxed);
+        self.half_closed.store(true, Relaxed);
     }
 
-    pub(crate) fn is_half_open(&self) -> bool {
-        self.half_open.load(Relaxed)
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.half_closed.load(Relaxed)
     }
 
     pub(crate) fn carried(&self, to: Side) -> Carried {
