@@ -21,7 +21,7 @@ pub struct Holder {
     addr: SocketAddr,
     state: HolderState,
     uid: u32,
-    processes: Vec<Process>,
+    processes: Vec<HolderProcess>,
 }
 
 /// What a socket that holds a port does with it.
@@ -38,7 +38,7 @@ pub enum HolderState {
 
 /// A process that has a socket open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub struct HolderProcess {
     name: String,
     pid: u32,
 }
@@ -48,7 +48,7 @@ pub struct Process {
 ///
 /// Best effort, by `/proc` and `sock_diag(7)`, for the network namespace of the calling thread. What it cannot see: SCTP, rules
 /// that lead a port away before any socket is asked, and before Linux 6.8 a TCP socket that is bound and does not listen. It
-/// reads the descriptors of every process once: some milliseconds for each thousand processes.
+/// reads the descriptors of every process once, and blocks meanwhile: some milliseconds for each thousand processes.
 pub fn holders(protocol: Protocol, host: HostAddr, ports: PortRange) -> Vec<Holder> {
     let mut rows = table::rows(protocol, host, ports);
     let listens = |row: &table::Row| row.state == HolderState::Listening;
@@ -72,7 +72,7 @@ pub fn holders(protocol: Protocol, host: HostAddr, ports: PortRange) -> Vec<Hold
 }
 
 /// Adds the processes to the sockets that they have open.
-fn processes(mut sockets: HashMap<u64, Vec<Process>>) -> HashMap<u64, Vec<Process>> {
+fn processes(mut sockets: HashMap<u64, Vec<HolderProcess>>) -> HashMap<u64, Vec<HolderProcess>> {
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
@@ -83,7 +83,7 @@ fn processes(mut sockets: HashMap<u64, Vec<Process>>) -> HashMap<u64, Vec<Proces
                 && processes.last().is_none_or(|last| last.pid != pid)
             {
                 let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-                processes.push(Process { name: name.trim().to_owned(), pid });
+                processes.push(HolderProcess { name: name.trim().to_owned(), pid });
             }
         }
     }
@@ -121,12 +121,12 @@ impl Holder {
     }
 
     /// Its processes: several where a server has workers, none where they belong to somebody else and may not be seen.
-    pub fn processes(&self) -> &[Process] {
+    pub fn processes(&self) -> &[HolderProcess] {
         &self.processes
     }
 }
 
-impl Process {
+impl HolderProcess {
     /// Its name, as the kernel has it: 15 characters at most.
     pub fn name(&self) -> &str {
         &self.name
@@ -148,7 +148,7 @@ impl fmt::Display for Holder {
     }
 }
 
-impl fmt::Display for Process {
+impl fmt::Display for HolderProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (pid {})", self.name, self.pid)
     }

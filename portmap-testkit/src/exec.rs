@@ -67,6 +67,7 @@ where
         source: io::ErrorKind::NotFound.into(),
     })?;
     let mut command = Command::new(path);
+    command.env("PATH", tool::path());
     command.args(args.into_iter().map(Into::into)).kill_on_drop(true);
     Ok(command)
 }

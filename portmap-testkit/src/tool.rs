@@ -1,6 +1,7 @@
 //! Programs of the machine that tests use.
 
 use std::env;
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +11,19 @@ pub(crate) fn locate(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|path| is_executable(path));
     }
+    folders().map(|folder| folder.join(program)).find(|path| is_executable(path))
+}
+
+/// The same folders, for what a program starts in its turn: a shell script, say.
+pub(crate) fn path() -> OsString {
+    // Folders that were split by colons have none in them.
+    env::join_paths(folders()).unwrap_or_default()
+}
+
+fn folders() -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
-        .map(|directory| directory.join(program))
-        .find(|path| is_executable(path))
+    let own: Vec<_> = env::split_paths(&path).collect();
+    own.into_iter().chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
 }
 
 fn is_executable(path: &Path) -> bool {
