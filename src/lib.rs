@@ -19,7 +19,8 @@
 //!
 //! Asked ([`Publish`]), reserved (all host ports or none), in force (rules first, then the ports are served), retargeted as often as
 //! you like ([`Lease::retarget`]), released in the reverse order: by [`Lease::release`], or by dropping it, which does the
-//! same in the background. An error or a dropped future on the way leaves nothing. Each step has its contract at [`PortMapper`].
+//! same in the background. An error or a dropped future before there is a lease leaves nothing. Each step has its contract at
+//! [`PortMapper`].
 //!
 //! # Where things are
 //!
@@ -32,9 +33,9 @@
 
 pub use portmap_core::{
     Binding, BoxError, BoxPortMapper, Endpoint, EndpointError, Error, ErrorKind, Established,
-    Holder, HolderState, HostAddr, HostPort, HybridMapper, Lease, Mapping, MappingError, Port,
-    PortError, PortMapper, PortRange, PortSpec, PortSpecError, Process, Protocol, Publish,
-    ReleaseError, holders,
+    Holder, HolderProcess, HolderState, HostAddr, HostPort, HybridMapper, Lease, Mapping,
+    MappingError, Port, PortError, PortMapper, PortRange, PortSpec, PortSpecError, Protocol,
+    Publish, ReleaseError, ServedAlone, ServedBy, SpecPart, UnknownProtocol, WithCauses, holders,
 };
 #[cfg(feature = "proxy")]
 pub use portmap_proxy::ProxyMapper;

@@ -2,15 +2,15 @@
 
 use std::{borrow::Cow, error, fmt};
 
-use crate::{MappingError, PortSpecError};
+use crate::{EndpointError, MappingError, PortError, PortSpecError, UnknownProtocol};
 
 /// Any error, as tower's middleware has it.
 pub type BoxError = Box<dyn error::Error + Send + Sync>;
 
 /// Why something could not be published or released.
 ///
-/// [`kind`](Self::kind) is for programs. [`Display`](fmt::Display) prints one level, for people;
-/// [`source`](error::Error::source) carries the causes below it.
+/// [`kind`](Self::kind) is for programs. [`Display`](fmt::Display) prints one level, for people, and with `{:#}` all of them, as
+/// [`WithCauses`] does for every error; [`source`](error::Error::source) carries the causes below it.
 ///
 /// The kind survives tower middleware: an `Error` that comes back inside a [`BoxError`] is found again
 /// by `From<BoxError>`.
@@ -32,7 +32,7 @@ pub enum ErrorKind {
     AddrNotAvailable,
     /// The process lacks a privilege; the message says which.
     Denied,
-    /// The request cannot be meant, whatever the state of the host.
+    /// The request is wrong, whatever state the host is in.
     Invalid,
     /// This mapper cannot do what was asked; another one may.
     Unsupported,
@@ -40,7 +40,7 @@ pub enum ErrorKind {
     Exhausted,
     /// The kernel, or a tool that stands for it, failed in a way that has no kind of its own.
     Backend,
-    /// Somebody else works with what is needed exclusively.
+    /// Somebody else has what only one can have.
     Busy,
     /// The mapper has ended.
     Closed,
@@ -69,7 +69,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.0.message)?;
+        if f.alternate() { write_causes(f, self) } else { Ok(()) }
     }
 }
 
@@ -117,25 +118,35 @@ pub struct WithCauses<'a>(pub &'a (dyn error::Error + 'static));
 impl fmt::Display for WithCauses<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
+        write_causes(f, self.0)
+    }
+}
+
+fn write_causes(f: &mut fmt::Formatter<'_>, error: &dyn error::Error) -> fmt::Result {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(f, ": {error}")?;
+        cause = error.source();
+    }
+    Ok(())
+}
+
+macro_rules! invalid {
+    ($($source:ty: $message:literal,)*) => {$(
+        impl From<$source> for Error {
+            fn from(error: $source) -> Self {
+                Self::new(ErrorKind::Invalid, $message).with_source(error)
+            }
         }
-        Ok(())
-    }
+    )*};
 }
 
-impl From<PortSpecError> for Error {
-    fn from(error: PortSpecError) -> Self {
-        Self::new(ErrorKind::Invalid, "the port specification is wrong").with_source(error)
-    }
-}
-
-impl From<MappingError> for Error {
-    fn from(error: MappingError) -> Self {
-        Self::new(ErrorKind::Invalid, "the mapping is wrong").with_source(error)
-    }
+invalid! {
+    PortSpecError: "the port specification is wrong",
+    MappingError: "the mapping is wrong",
+    EndpointError: "the endpoint is wrong",
+    PortError: "the port is wrong",
+    UnknownProtocol: "the protocol is wrong",
 }
 
 #[cfg(test)]
@@ -181,5 +192,6 @@ mod tests {
         assert_eq!(cause, "host port 70000 is not between 1 and 65535");
         let line = format!("the port specification is wrong: {cause}");
         assert_eq!(WithCauses(&error).to_string(), line);
+        assert_eq!(format!("{error:#}"), line);
     }
 }

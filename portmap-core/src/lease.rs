@@ -4,7 +4,7 @@ use std::{error, fmt, future::Future, mem, pin::Pin};
 
 use tracing::warn;
 
-use crate::{Binding, Endpoint, Error, ErrorKind, WithCauses};
+use crate::{Binding, Endpoint, Error, ErrorKind, ServedAlone, WithCauses};
 
 /// The right to a set of [`Binding`]s: they are in force as long as it lives.
 ///
@@ -47,6 +47,11 @@ pub trait Hold: fmt::Debug + Send + Sync + 'static {
         let message = "this mapper cannot lead its ports to another container";
         Box::pin(async move { Err(Error::new(ErrorKind::Unsupported, message)) })
     }
+
+    /// What [`Lease::served_alone`] tells; nothing, for a hold that knows of no two.
+    fn served_alone(&self) -> &[ServedAlone] {
+        &[]
+    }
 }
 
 /// What becomes of the TCP connections that are open while a lease is [retargeted](Lease::retarget).
@@ -80,6 +85,12 @@ impl Lease {
     /// What is in force.
     pub fn bindings(&self) -> &[Binding] {
         &self.bindings
+    }
+
+    /// Which of the [bindings](Self::bindings) only one of a [`HybridMapper`](crate::HybridMapper)'s two mappers serves, and
+    /// why. Those that are not named both serve, or the only mapper that there is.
+    pub fn served_alone(&self) -> impl Iterator<Item = &ServedAlone> {
+        self.holds.iter().flat_map(|(hold, _)| hold.served_alone())
     }
 
     /// This lease and a later one as one. The later one is released first.
@@ -193,6 +204,13 @@ impl ReleaseError {
     /// The lease, to try again or to [`disarm`](Lease::disarm).
     pub fn into_lease(self) -> Lease {
         self.lease
+    }
+}
+
+impl From<ReleaseError> for Error {
+    /// Drops the lease, which tries once more in the background.
+    fn from(failed: ReleaseError) -> Self {
+        failed.error
     }
 }
 

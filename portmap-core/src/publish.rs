@@ -60,7 +60,7 @@ impl Publish {
         &self.mappings
     }
 
-    /// Finds what cannot be meant, before anything is touched. Every mapper calls this first.
+    /// Rejects requests that can never be right, without touching the host. Every mapper calls this first.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] where the endpoint is an address that no container can have (unspecified,

@@ -11,7 +11,7 @@ use std::{
 
 use portmap_core::{
     Binding, Endpoint, Error, ErrorKind, Established, Hold, HybridMapper, Lease, NotReleased,
-    PortMapper, PortSpec, Protocol, Publish, Reservation,
+    PortMapper, PortSpec, Protocol, Publish, Reservation, ServedBy,
 };
 use tower_test::mock::{self, Mock};
 
@@ -241,6 +241,8 @@ async fn what_rules_do_not_support_is_left_to_the_proxy() {
     grant(&mut pair.proxy, Noted::new("proxy", &pair.log)).await;
     let lease = publishing.await.unwrap().unwrap();
     assert_eq!(lease.bindings().len(), 1);
+    let alone: Vec<_> = lease.served_alone().map(|one| (&one.binding, one.by)).collect();
+    assert_eq!(alone, [(&lease.bindings()[0], ServedBy::Proxy)]);
     lease.release().await.unwrap();
     assert_eq!(pair.log(), ["proxy asked", "proxy released"]);
 }
@@ -264,9 +266,15 @@ async fn a_mapping_that_one_does_not_support_leaves_the_others_to_both() {
     assert_eq!(tcp.mappings().len(), 1);
     assert_eq!(tcp.mappings()[0].protocol(), Protocol::Tcp);
     refuse(&mut pair.proxy, ErrorKind::Unsupported).await;
-    let lease = publishing.await.unwrap().unwrap();
+    let mut lease = publishing.await.unwrap().unwrap();
     let protocols: Vec<_> = lease.bindings().iter().map(Binding::protocol).collect();
     assert_eq!(protocols, [Protocol::Tcp, Protocol::Sctp]);
+    let alone = lease.served_alone().next().unwrap();
+    assert_eq!((&alone.binding, alone.by), (&lease.bindings()[1], ServedBy::Rules));
+    assert_eq!(alone.reason.kind(), ErrorKind::Unsupported);
+    let elsewhere = Endpoint::from([192, 0, 2, 9]);
+    lease.retarget(elsewhere, Established::Keep).await.unwrap();
+    assert_eq!(lease.served_alone().next().unwrap().binding, lease.bindings()[1]);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use portmap_core::Port;
+use portmap_core::{Binding, Port};
 use tokio::net::TcpStream;
 
 use crate::{
@@ -46,6 +46,11 @@ impl Connection {
     /// The container's port that it is for.
     pub fn container_port(&self) -> Port {
         self.container_port
+    }
+
+    /// What it came by, as it was published: after a [retarget](portmap_core::Lease::retarget) the dial knows better where it leads.
+    pub fn binding(&self) -> &Binding {
+        self.meter.binding()
     }
 
     /// The host address and port that the client used, never v4-mapped.

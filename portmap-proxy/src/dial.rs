@@ -25,7 +25,9 @@ pub struct Dial {
 }
 
 impl Dial {
-    pub(crate) fn new(endpoint: Endpoint, port: Port, client: SocketAddr) -> Self {
+    /// A connection to this port of a container for this client: what a dial service of one's own is tested with.
+    pub fn new(endpoint: impl Into<Endpoint>, port: Port, client: SocketAddr) -> Self {
+        let endpoint = endpoint.into();
         Self { endpoint, port, client, shows_client: false }
     }
 

@@ -6,7 +6,8 @@ use tokio::join;
 use tracing::warn;
 
 use crate::{
-    Endpoint, Error, Established, Hold, Lease, NotReleased, ReleaseError, Reservation, WithCauses,
+    Endpoint, Error, Established, Hold, Lease, NotReleased, ReleaseError, Reservation, ServedAlone,
+    WithCauses,
 };
 
 /// The leases of a proxy and of rules on the same ports. Dropped in the order of its fields.
@@ -17,6 +18,7 @@ pub(super) struct Both {
     /// Keeps the ports from others until both have let go of them.
     pub(super) reservation: Reservation,
     pub(super) endpoint: Endpoint,
+    pub(super) alone: Vec<ServedAlone>,
 }
 
 impl Hold for Both {
@@ -60,8 +62,15 @@ impl Hold for Both {
                 return Err(error);
             }
             self.endpoint = to;
+            for ServedAlone { binding, .. } in &mut self.alone {
+                *binding = binding.clone().to(to);
+            }
             Ok(())
         })
+    }
+
+    fn served_alone(&self) -> &[ServedAlone] {
+        &self.alone
     }
 }
 

@@ -1,10 +1,12 @@
 //! Two mappers for one port.
 
+mod alone;
 mod both;
 mod share;
 
 use std::collections::HashSet;
 
+pub use self::alone::{ServedAlone, ServedBy};
 use self::{
     both::Both,
     share::{Share, give_back},
@@ -18,15 +20,17 @@ use crate::{Binding, Error, Lease, PortMapper, Publish, Reservation};
 /// client is let in before all rules are in force. Releasing goes the other way: the proxy closes its door, the rules
 /// go, and only then are the ports free.
 ///
-/// The rules have to leave to the proxy what it is to serve: `Loopback::Proxy`, in the policy of `portmap-rules`.
+/// The rules have to leave to the proxy what it is to serve: `Policy { loopback: Loopback::Proxy, ..Policy::default() }` in
+/// `portmap-rules`. With its default, NAT serves 127.0.0.1 and containers' calls itself, and the proxy little but `::1`.
 ///
 /// # Who serves what
 /// A mapping that one of the two says is [`Unsupported`](crate::ErrorKind::Unsupported) is left to the other: the proxy serves
-/// alone where the kernel cannot, and rules alone what no process relays, such as SCTP. See
-/// [`require_rules`](Self::require_rules). What neither supports fails, as does every other error: then all is undone.
+/// alone where the kernel cannot, and rules alone what no process relays, such as SCTP. [`Lease::served_alone`] says which
+/// those are and why, and [`require_rules`](Self::require_rules) has the first kind fail. What neither supports fails, as
+/// does every other error: then all is undone.
 ///
-/// Rules that answer with bindings of their own, and none of those asked for, need no host port: so does a routed
-/// network, which opens the container's ports. The host ports are given up then, and the proxy is not asked.
+/// Where the rules answer with other bindings than those that were asked for, as a routed network does, which opens the
+/// container's own ports, the host ports are freed and the proxy is not asked.
 #[derive(Clone, Debug)]
 pub struct HybridMapper<P, R> {
     proxy: P,
@@ -55,30 +59,34 @@ impl<P: PortMapper, R: PortMapper> PortMapper for HybridMapper<P, R> {
         let reserved = reservation.reserved().iter().cloned();
         let request = reserved.fold(Publish::new(request.endpoint()), Publish::with_reserved);
 
-        let rules = Share::ask(&self.rules, &request).await?;
+        let mut rules = Share::ask(&self.rules, &request).await?;
         if need_no_host_port(&rules.lease, &bindings) {
             return Ok(rules.lease);
         }
-        if let (true, Some(refusal)) = (self.require_rules, rules.refusal) {
+        if self.require_rules && !rules.refused.is_empty() {
             give_back(rules.lease).await;
-            return Err(refusal);
+            return Err(rules.refused.swap_remove(0).1);
         }
-        let proxy = match Share::ask(&self.proxy, &request).await {
+        let mut proxy = match Share::ask(&self.proxy, &request).await {
             Ok(proxy) => proxy,
             Err(error) => {
                 give_back(rules.lease).await;
                 return Err(error);
             }
         };
-        if let Some(refusal) = proxy.refusal
-            && !are_served(&bindings, [&rules.lease, &proxy.lease])
-        {
+        if let Some(unserved) = unserved(&proxy.refused, &rules.lease) {
             give_back(proxy.lease).await;
             give_back(rules.lease).await;
-            return Err(refusal);
+            return Err(proxy.refused.swap_remove(unserved).1);
         }
-        let endpoint = request.endpoint();
-        let both = Both { proxy: proxy.lease, rules: rules.lease, reservation, endpoint };
+        let by_proxy = ServedBy::Proxy.alone(rules.refused);
+        let both = Both {
+            proxy: proxy.lease,
+            rules: rules.lease,
+            reservation,
+            endpoint: request.endpoint(),
+            alone: by_proxy.chain(ServedBy::Rules.alone(proxy.refused)).collect(),
+        };
         Ok(Lease::new(bindings, both))
     }
 }
@@ -89,7 +97,8 @@ fn need_no_host_port(rules: &Lease, asked: &[Binding]) -> bool {
     !given.is_empty() && !given.iter().any(|binding| asked.contains(binding))
 }
 
-fn are_served(bindings: &[Binding], by: [&Lease; 2]) -> bool {
-    let served: HashSet<_> = by.into_iter().flat_map(Lease::bindings).collect();
-    bindings.iter().all(|binding| served.contains(binding))
+/// Which of those that the proxy has refused the rules do not serve either.
+fn unserved(refused: &[(Binding, Error)], rules: &Lease) -> Option<usize> {
+    let served: HashSet<_> = rules.bindings().iter().collect();
+    refused.iter().position(|(binding, _)| !served.contains(binding))
 }

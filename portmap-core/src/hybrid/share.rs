@@ -2,26 +2,29 @@
 
 use tracing::warn;
 
-use crate::{Error, ErrorKind, Lease, PortMapper, Publish, WithCauses};
+use crate::{Binding, Error, ErrorKind, Lease, PortMapper, Publish, WithCauses};
 
 /// The part of a request that a mapper supports.
 #[derive(Debug, Default)]
 pub(super) struct Share {
     pub(super) lease: Lease,
-    /// Why it is not all of the request.
-    pub(super) refusal: Option<Error>,
+    /// What it does not support, and why.
+    pub(super) refused: Vec<(Binding, Error)>,
 }
 
 impl Share {
     /// Asks for the whole request; where that is not supported, for each mapping alone.
     pub(super) async fn ask<M: PortMapper>(mapper: &M, request: &Publish) -> Result<Self, Error> {
         match mapper.publish(request.clone()).await {
-            Ok(lease) => Ok(Self { lease, refusal: None }),
+            Ok(lease) => Ok(Self { lease, refused: Vec::new() }),
             Err(error) if error.kind() != ErrorKind::Unsupported => Err(error),
-            Err(error) if request.mappings().len() < 2 => {
-                Ok(Self { lease: Lease::default(), refusal: Some(error) })
-            }
-            Err(_) => Self::ask_singly(mapper, request).await,
+            Err(error) => match (request.mappings(), request.reserved(0)) {
+                ([_], Some(reserved)) => {
+                    let refused = vec![(reserved.binding().clone(), error)];
+                    Ok(Self { lease: Lease::default(), refused })
+                }
+                _ => Self::ask_singly(mapper, request).await,
+            },
         }
     }
 
@@ -33,7 +36,7 @@ impl Share {
             match mapper.publish(one).await {
                 Ok(lease) => share.lease = share.lease.join(lease),
                 Err(error) if error.kind() == ErrorKind::Unsupported => {
-                    share.refusal.get_or_insert(error);
+                    share.refused.push((reserved.binding().clone(), error));
                 }
                 Err(error) => {
                     give_back(share.lease).await;

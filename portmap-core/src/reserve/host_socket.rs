@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use socket2::{SockRef, Socket};
+use socket2::SockRef;
 
 /// The socket of one host port: bound, non-blocking, close-on-exec. Clones share it.
 ///
@@ -17,7 +17,7 @@ use socket2::{SockRef, Socket};
 pub struct HostSocket(Arc<OwnedFd>);
 
 impl HostSocket {
-    pub(super) fn new(socket: Socket) -> Self {
+    pub(super) fn of(socket: impl Into<OwnedFd>) -> Self {
         Self(Arc::new(socket.into()))
     }
 
@@ -44,12 +44,6 @@ impl HostSocket {
 
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl From<OwnedFd> for HostSocket {
-    fn from(socket: OwnedFd) -> Self {
-        Self(Arc::new(socket))
     }
 }
 

@@ -104,7 +104,7 @@ impl Reservation {
 impl Reserved {
     /// Sockets that somebody else has bound, for a [`Binding`] that says what they are: socket *n* for host port *n*.
     ///
-    /// They are made non-blocking. TCP ones may listen already.
+    /// They are made non-blocking and close-on-exec. TCP ones may listen already.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) where there is not one socket a host port, and
@@ -116,12 +116,14 @@ impl Reserved {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         for socket in &sockets {
-            SockRef::from(socket).set_nonblocking(true).map_err(|error| {
+            let socket = SockRef::from(socket);
+            let set = socket.set_nonblocking(true).and_then(|()| socket.set_cloexec(true));
+            set.map_err(|error| {
                 let message = format!("{binding} cannot be served by what was handed over");
                 Error::new(ErrorKind::Backend, message).with_source(error)
             })?;
         }
-        Ok(Self { binding, sockets: sockets.into_iter().map(HostSocket::from).collect() })
+        Ok(Self { binding, sockets: sockets.into_iter().map(HostSocket::of).collect() })
     }
 
     /// What will be in force.

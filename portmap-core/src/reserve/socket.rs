@@ -44,7 +44,7 @@ pub(super) fn open(
             }
         }
     };
-    opened.map(HostSocket::new).map(Some).map_err(|error| Refusal { host, port, error })
+    opened.map(HostSocket::of).map(Some).map_err(|error| Refusal { host, port, error })
 }
 
 fn bind(protocol: Protocol, addr: SocketAddr, only_v6: bool) -> io::Result<Socket> {

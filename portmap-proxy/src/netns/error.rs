@@ -6,7 +6,7 @@ use std::{error, fmt, io};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NetnsError {
-    /// There is no such namespace or process.
+    /// Its file cannot be opened: there is no such namespace or process, or it may not be looked at.
     Open(io::Error),
     /// It may not be entered.
     Enter(io::Error),
@@ -17,7 +17,10 @@ pub enum NetnsError {
 impl fmt::Display for NetnsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Open(_) => "there is no such network namespace",
+            Self::Open(error) if error.kind() == io::ErrorKind::NotFound => {
+                "there is no such network namespace"
+            }
+            Self::Open(_) => "the network namespace cannot be opened",
             Self::Enter(_) => "the network namespace may not be entered",
             Self::Thread(_) => "no thread can be started",
         })

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use portmap_core::Port;
+use portmap_core::{Binding, Port};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Exchanged, table::Id};
@@ -50,6 +50,11 @@ impl Session {
     /// The container's port that it is for.
     pub fn container_port(&self) -> Port {
         self.container_port
+    }
+
+    /// What it came by, as it was published: after a [retarget](portmap_core::Lease::retarget) the dial knows better where it leads.
+    pub fn binding(&self) -> &Binding {
+        self.meter.binding()
     }
 
     /// The host address and port that the client wrote to, never v4-mapped: where the replies leave from.

@@ -74,6 +74,10 @@ impl Counters {
         }
     }
 
+    pub(super) fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
     /// A connection or a session begins.
     pub(super) fn open(&self) -> Stopwatch {
         self.opened.add(1);

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use portmap_core::BoxError;
+use portmap_core::{Binding, BoxError};
 use tracing::{Span, field::display};
 
 use super::{Counters, facade::Stopwatch};
@@ -56,6 +56,10 @@ impl Meter {
 
     pub(crate) fn progress(self: &Arc<Self>) -> Progress {
         Progress(Arc::clone(self))
+    }
+
+    pub(crate) fn binding(&self) -> &Binding {
+        self.counters.binding()
     }
 
     /// The container was dialled at `addr`, which sees `observed` as its peer.

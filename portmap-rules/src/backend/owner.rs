@@ -80,7 +80,7 @@ fn is_given_up(address: &SocketAddr) -> io::Result<bool> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OwnerError {
-    /// Somebody else in this network namespace is, this process included.
+    /// Another owner in this network namespace has the prefix, in this process or another.
     Busy(Prefix),
     /// The kernel has no socket for it.
     Socket(io::Error),
@@ -118,6 +118,10 @@ impl error::Error for OwnerError {
 
 impl From<OwnerError> for Error {
     fn from(error: OwnerError) -> Self {
-        Self::new(error.kind(), "the rules have another owner").with_source(error)
+        let message = match error {
+            OwnerError::Busy(_) => "the rules have another owner",
+            OwnerError::Socket(_) => "whether the rules have another owner is not known",
+        };
+        Self::new(error.kind(), message).with_source(error)
     }
 }

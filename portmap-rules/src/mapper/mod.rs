@@ -56,6 +56,8 @@ impl RulesMapper {
     /// Opens the way to netfilter in the network namespace of the calling thread, and leaves the host's settings to
     /// others. No rules are made yet.
     ///
+    /// It blocks for some milliseconds, and where another owner is just about to end for up to 100.
+    ///
     /// # Errors
     /// [`Busy`](ErrorKind::Busy) where there is another mapper with this prefix in the namespace, and [`Backend`](ErrorKind::Backend) or [`Unsupported`](ErrorKind::Unsupported)
     /// where the kernel has no netfilter, or a tool that is needed is not there.
@@ -114,6 +116,16 @@ impl RulesMapper {
     /// Dropping the future does not stop it.
     pub async fn reconcile(&self) -> Result<Vec<Difference>, Error> {
         self.ask(|reply| Order::Reconcile { reply }).await
+    }
+
+    /// The networks that are attached, in the order in which they came.
+    pub fn networks(&self) -> Vec<Network> {
+        self.networks.borrow().clone()
+    }
+
+    /// How its rules are made.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Waits until the rules are withdrawn and the prefix is free for another mapper: when the last clone and the last

@@ -13,7 +13,7 @@ pub struct Policy {
     pub layout: Layout,
     /// Who serves the host's own connections to 127.0.0.1, and connections from other networks.
     pub loopback: Loopback,
-    /// How the answer of a container to its neighbour finds back to the host.
+    /// What makes a container's answer to its neighbour pass through the host.
     pub hairpin: Hairpin,
     /// Whether containers of different networks are kept apart.
     pub isolation: bool,

@@ -91,6 +91,9 @@ impl TransparentRouting {
     ///
     /// # Errors
     /// What the kernel says.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it open whether that is done. Calling it again settles it.
     pub async fn add(&mut self, bridge: Interface) -> Result<(), Error> {
         let mut bridges = self.bridges.clone();
         bridges.insert(bridge);
@@ -101,6 +104,9 @@ impl TransparentRouting {
     ///
     /// # Errors
     /// What the kernel says.
+    ///
+    /// # Cancel safety
+    /// As [`add`](Self::add): where this was dropped, [`remove`](Self::remove) settles it.
     pub async fn withdraw(&mut self, bridge: Interface) -> Result<(), Error> {
         let mut bridges = self.bridges.clone();
         bridges.remove(&bridge);
