@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A run that takes so long hangs.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs each load of a group for each peer, as often as asked. A repetition has every peer once, in random order and
 /// freshly started, so that what is compared was measured within seconds.

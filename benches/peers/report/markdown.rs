@@ -24,17 +24,11 @@ apart. The client and the server share the CPUs with the peer: even `direct`, wh
 |---|---|
 ";
 
-const TAIL: &str = "
-Not measured: dockerd's own `docker run -p`, which starts a container meanwhile; what it does for a port is docker-proxy's start
-and the rules of iptables.
-";
-
 pub(super) fn page(record: &Record) -> String {
     let mut page = HEAD.to_owned();
     for peer in Peer::ALL {
         push(&mut page, format_args!("| {} | {} |\n", peer.name(), peer.about()));
     }
-    page += TAIL;
     for group in GROUPS {
         if let Some(measured) = record.groups.get(group.name) {
             section(&mut page, group, measured);
