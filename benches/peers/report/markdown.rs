@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::text::digits;
+use super::{goals, text::digits};
 use crate::{
     groups::{GROUPS, Group, Measure},
     peer::Peer,
@@ -29,6 +29,7 @@ pub(super) fn page(record: &Record) -> String {
     for peer in Peer::ALL {
         push(&mut page, format_args!("| {} | {} |\n", peer.name(), peer.about()));
     }
+    goals::section(&mut page, record);
     for group in GROUPS {
         if let Some(measured) = record.groups.get(group.name) {
             section(&mut page, group, measured);
@@ -87,7 +88,7 @@ fn figure(record: &GroupRecord, cell: &str, peer: Peer, measure: &Measure) -> St
     text
 }
 
-fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
+pub(super) fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
     // A string takes everything.
     let _ = text.write_fmt(more);
 }
