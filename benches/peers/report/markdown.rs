@@ -19,6 +19,7 @@ the benchmark's own. Each peer is started anew in namespaces of its own for each
 their turn, in random order. A figure is the median of the repetitions [lowest, highest]; *x* is how many times docker-proxy's
 figure in the same repetition, again the median. *wide* says that lowest and highest are more than a quarter of the median
 apart. The client and the server share the CPUs with the peer: even `direct`, which is no publishing at all, has a price.
+TCP's congestion control is reno in all namespaces, whatever the machine's own is: a condition of all TCP figures.
 
 | peer | what it is |
 |---|---|
