@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{
     load::{Values, hold::difference},
-    peer::Peer,
+    peer::{self, Peer},
     place::Place,
 };
 
@@ -37,6 +37,9 @@ pub(crate) async fn ports(peer: Peer, protocol: Protocol) -> Result<Values, BoxE
 }
 
 pub(crate) async fn publish(peer: Peer, ports: u16) -> Result<Values, BoxError> {
+    if peer == Peer::DockerRun {
+        return peer::docker_run(ports).await;
+    }
     let place = Place::new().await?;
     let running = peer.start(&place, Protocol::Tcp, ports).await?;
     let up = running.took();

@@ -148,7 +148,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "publish",
         title: "Publishing neighbouring ports",
-        about: "From the order until the ports are published. Ours are asked by a process that runs, as an embedder's does; the others are programs, started once (CNI's portmap; netavark, which makes a bridge and the container's interface at the same time) or once a port (iptables, docker-proxy).",
+        about: "From the order until the ports are published. Ours are asked by a process that runs, as an embedder's does; the others are programs, started once (CNI's portmap; netavark, which makes a bridge and the container's interface at the same time) or once a port (iptables, docker-proxy). docker-run is the difference that ports make to a container's start and removal (the median of seven pairs for one port, one pair for a hundred); on a busy machine a start varies by more than one port takes.",
         cells: &[
             ("1 port", Load::Publish(1)),
             ("100 ports", Load::Publish(100)),

@@ -6,6 +6,7 @@
 
 mod backend;
 mod costs;
+mod goals;
 mod groups;
 mod load;
 mod measure;
@@ -64,6 +65,7 @@ async fn run(options: &Options) -> Result<(), BoxError> {
         report::print(group, &measured);
         record.groups.insert(group.name.to_owned(), measured);
     }
+    report::print_goals(&record);
     if let Some(path) = &options.json {
         fs::write(path, record.to_json()?)?;
     }

@@ -21,13 +21,14 @@ use crate::{
 };
 
 /// A run that takes so long hangs.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs each load of a group for each peer, as often as asked. A repetition has every peer once, in random order and
 /// freshly started, so that what is compared was measured within seconds.
 pub(crate) async fn group(group: &Group, options: &Options) -> Result<GroupRecord, BoxError> {
     let mut record = GroupRecord::new(options)?;
-    for peer in options.peers() {
+    let concerns = |peer: &Peer| group.cells.iter().any(|(_, load)| peer.carries(*load));
+    for peer in options.peers().into_iter().filter(concerns) {
         if let Some(reason) = peer.missing() {
             eprintln!("left out: {reason}");
             record.missing.push(reason);

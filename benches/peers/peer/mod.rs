@@ -1,5 +1,6 @@
 //! What publishes the port: we, and those that we are compared with.
 
+mod docker_run;
 mod plugins;
 mod programs;
 mod rule;
@@ -20,8 +21,12 @@ use crate::{
     place::{CONTAINER, HOST_PORT, PORT, Place},
 };
 
+pub(crate) use docker_run::publish as docker_run;
 pub(crate) use running::Running;
 pub(crate) use serve::{SERVE, serve};
+
+/// Has a program end with the benchmark, however that ends.
+const TIED: [&str; 2] = ["--pdeathsig", "KILL"];
 
 /// A way to the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +43,8 @@ pub(crate) enum Peer {
     Rule,
     /// Docker's own, what the others are compared with.
     DockerProxy,
+    /// dockerd, which starts two of them a port and writes rules.
+    DockerRun,
     /// haproxy, with splice and two threads.
     Haproxy,
     /// socat, which starts a process for each client.
@@ -51,13 +58,14 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Direct,
         Self::PortmapRules,
         Self::Rule,
         Self::Portmap,
         Self::PortmapOneThread,
         Self::DockerProxy,
+        Self::DockerRun,
         Self::Haproxy,
         Self::Socat,
         Self::Tokio,
@@ -76,6 +84,7 @@ impl Peer {
             Self::PortmapRules => "portmap-rules",
             Self::Rule => "iptables-rule",
             Self::DockerProxy => "docker-proxy",
+            Self::DockerRun => "docker-run",
             Self::Haproxy => "haproxy",
             Self::Socat => "socat",
             Self::Tokio => "tokio-copy",
@@ -96,6 +105,9 @@ impl Peer {
             Self::Portmap => "ours: `ProxyMapper` on tokio's default runtime, a worker a CPU",
             Self::PortmapOneThread => "ours: `ProxyMapper` on a runtime of one thread",
             Self::DockerProxy => "Docker's `docker-proxy`: a process a port",
+            Self::DockerRun => {
+                "`docker run -p`: what dockerd takes longer to start and to remove a container with ports than one without. For a port it starts two `docker-proxy` (IPv4, IPv6) and has iptables write rules"
+            }
             Self::Haproxy => {
                 "haproxy, `option splice-request`, `option splice-response`, `nbthread 2`"
             }
@@ -131,6 +143,7 @@ impl Peer {
         let (program, package) = match self {
             Self::Rule => ("iptables", "iptables"),
             Self::DockerProxy => ("docker-proxy", "docker.io"),
+            Self::DockerRun => return docker_run::missing(),
             Self::Haproxy => ("haproxy", "haproxy"),
             Self::Socat => ("socat", "socat"),
             Self::Cni => ("portmap", "containernetworking-plugins"),
@@ -145,7 +158,7 @@ impl Peer {
         match (self, load) {
             (Self::Direct | Self::Haproxy | Self::Socat | Self::Tokio, Load::Publish(_)) => false,
             (_, Load::Publish(ports)) => self.is_ours() || ports <= 100,
-            (Self::Cni | Self::Netavark, _) => false,
+            (Self::DockerRun | Self::Cni | Self::Netavark, _) => false,
             (Self::Direct | Self::Rule, Load::Ports(_)) => false,
             (Self::Haproxy | Self::Tokio, load) => load.protocol() == Protocol::Tcp,
             // It would be a thousand processes, and while one starts others' datagrams are refused.
@@ -175,6 +188,7 @@ impl Peer {
         match self {
             Self::Direct => running.target = (CONTAINER, PORT).into(),
             Self::Rule => rule::each(place, "-A", protocol, ports).await?,
+            Self::DockerRun => return Err("it has a host of its own".into()),
             Self::Cni => plugins::cni(place, "ADD", ports).await?,
             Self::Netavark => plugins::netavark(place, "setup", ports).await?,
             Self::Portmap | Self::PortmapOneThread | Self::PortmapRules | Self::Tokio => {

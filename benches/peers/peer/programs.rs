@@ -5,11 +5,8 @@ use std::fmt::Write;
 use portmap::{BoxError, Protocol};
 use portmap_testkit::Child;
 
-use super::Peer;
+use super::{Peer, TIED};
 use crate::place::{CONTAINER, HOST_PORT, PORT, Place};
-
-/// The program ends with the benchmark, however that ends.
-const TIED: [&str; 2] = ["--pdeathsig", "KILL"];
 
 pub(super) async fn start(
     peer: Peer,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::text::digits;
+use super::{goals, text::digits};
 use crate::{
     groups::{GROUPS, Group, Measure},
     peer::Peer,
@@ -19,14 +19,10 @@ the benchmark's own. Each peer is started anew in namespaces of its own for each
 their turn, in random order. A figure is the median of the repetitions [lowest, highest]; *x* is how many times docker-proxy's
 figure in the same repetition, again the median. *wide* says that lowest and highest are more than a quarter of the median
 apart. The client and the server share the CPUs with the peer: even `direct`, which is no publishing at all, has a price.
+TCP's congestion control is reno in all namespaces, whatever the machine's own is: a condition of all TCP figures.
 
 | peer | what it is |
 |---|---|
-";
-
-const TAIL: &str = "
-Not measured: dockerd's own `docker run -p`, which starts a container meanwhile; what it does for a port is docker-proxy's start
-and the rules of iptables.
 ";
 
 pub(super) fn page(record: &Record) -> String {
@@ -34,7 +30,7 @@ pub(super) fn page(record: &Record) -> String {
     for peer in Peer::ALL {
         push(&mut page, format_args!("| {} | {} |\n", peer.name(), peer.about()));
     }
-    page += TAIL;
+    goals::section(&mut page, record);
     for group in GROUPS {
         if let Some(measured) = record.groups.get(group.name) {
             section(&mut page, group, measured);
@@ -93,7 +89,7 @@ fn figure(record: &GroupRecord, cell: &str, peer: Peer, measure: &Measure) -> St
     text
 }
 
-fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
+pub(super) fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
     // A string takes everything.
     let _ = text.write_fmt(more);
 }

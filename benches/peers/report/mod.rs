@@ -1,5 +1,6 @@
 //! What people read.
 
+mod goals;
 mod markdown;
 mod picture;
 mod text;
@@ -10,6 +11,7 @@ use portmap::BoxError;
 
 use crate::{groups::GROUPS, record::Record};
 
+pub(crate) use goals::print as print_goals;
 pub(crate) use text::print;
 
 /// What the report consists of, in the folder `docs`.
