@@ -22,8 +22,13 @@ fn chain(plan: &Plan<'_>, sets: &Sets) -> Chain {
     let out_of = |stem| sets.bridge(stem, Field::OutInterface);
     let into = |stem| sets.bridge(stem, Field::InInterface);
 
+    // Most packets end here, in either direction, after one comparison: an answer that was asked whether it leaves by one of
+    // our bridges was looked up in five sets before it went on. What is none of ours is accepted all the same, and only
+    // an internal network drops what belongs to a connection.
+    let is_internal = plan.internal().next().is_some();
     if let Some(bridge) = out_of("bridges") {
-        chain.push(Purpose::Answers, [bridge, ESTABLISHED], Target::Accept);
+        let matches = is_internal.then_some(bridge).into_iter().chain([ESTABLISHED]);
+        chain.push(Purpose::Answers, matches, Target::Accept);
     }
     for member in plan.internal().rev() {
         let (bridge, net) = (member.bridge, member.net);
@@ -31,7 +36,9 @@ fn chain(plan: &Plan<'_>, sets: &Sets) -> Chain {
         chain.push(Purpose::InternalOut, [comes_in(bridge), to_elsewhere(net)], Target::Drop);
     }
     if let (Some(from), Some(to)) = (into("routed"), out_of("routed")) {
-        chain.push(Purpose::RoutedAnswers, [from, ESTABLISHED], Target::Accept);
+        if is_internal {
+            chain.push(Purpose::RoutedAnswers, [from, ESTABLISHED], Target::Accept);
+        }
         chain.push(Purpose::RoutedIcmp, [to, plan.icmp()], Target::Accept);
     }
     if let Some((key, map)) = sets.key("within") {

@@ -10,11 +10,12 @@ use crate::{Interface, Match, Policy, Purpose, Table, Target, What, compile::Pla
 pub(super) fn add(table: &mut Table, plan: &Plan<'_>, policy: &Policy, sets: &Sets) {
     let foreign = comes_in_elsewhere(Interface::LO);
     if plan.guards_loopback(policy) {
-        let matches = [foreign.clone(), to(plan.loopback())];
+        // The address first: it is compared for every packet, and the name of the interface would have to be copied.
+        let matches = [to(plan.loopback()), foreign.clone()];
         push(table, "guard", Purpose::LoopbackGuard, matches, Target::Drop);
     }
     for port in LOOPBACK.into_iter().filter_map(|stem| sets.lookup(stem)) {
-        let matches = [foreign.clone(), port];
+        let matches = [port, foreign.clone()];
         push(table, "guard", Purpose::LoopbackPortGuard, matches, Target::Drop);
     }
     let Some((key, inside)) = sets.key("inside") else { return };
