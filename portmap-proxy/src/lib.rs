@@ -32,6 +32,7 @@
 //! All names are in `docs/observability.md`.
 
 mod accept;
+mod builder;
 mod check;
 mod connect;
 mod connection;
