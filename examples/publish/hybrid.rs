@@ -13,6 +13,7 @@ use crate::{
     output::chain,
     plan::Plan,
     proxy,
+    published::{By, publish, until_end},
 };
 
 pub(crate) async fn run(
@@ -58,7 +59,7 @@ async fn serve(
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
     let webapp = nat.webapp(plan);
-    let published = proxy::publish(args, plan, webapp, Some(&nat.mapper), monitor).await?;
+    let published = publish(args, plan, webapp, By::Both(&nat.mapper), monitor).await?;
     for container in plan.containers() {
         match container.reach.inside {
             Some(_) => monitor.note(format_args!("{}, by the proxy alone", container.reach)),
@@ -75,5 +76,5 @@ async fn serve(
     monitor.note(
         "what NAT serves does not pass through this tool: the proxy's connections alone are listed",
     );
-    proxy::until_end(Mode::Hybrid, published, monitor, ends).await
+    until_end(Mode::Hybrid, published, &nat.networks, monitor, ends).await
 }
