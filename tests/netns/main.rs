@@ -8,6 +8,7 @@ mod dial;
 mod engine;
 mod examples;
 mod faults;
+mod flows;
 mod foreign;
 mod hybrid;
 mod limits;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     foreign::tests(&mut suite);
     hybrid::tests(&mut suite);
     faults::tests(&mut suite);
+    flows::tests(&mut suite);
     limits::tests(&mut suite);
     udp::tests(&mut suite);
     suite.run()
