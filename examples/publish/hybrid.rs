@@ -9,7 +9,7 @@ use crate::{
     choice::Choice,
     ends::Ends,
     monitor::Monitor,
-    nat::{Nat, needs},
+    nat::{Nat, listed, needs},
     output::chain,
     plan::Plan,
     proxy,
@@ -73,8 +73,6 @@ async fn serve(
     ));
     monitor.note("the proxy for 127.0.0.1, ::1 and containers' calls to this host: seen as the bridge's address");
     monitor.note("forwarding and what else NAT needs of this host is on, and put back in the end");
-    monitor.note(
-        "what NAT serves does not pass through this tool: the proxy's connections alone are listed",
-    );
+    listed("connections that NAT serves are").iter().for_each(|line| monitor.note(line));
     until_end(Mode::Hybrid, published, &nat.networks, monitor, ends).await
 }

@@ -1,5 +1,6 @@
 //! NAT in the kernel, ready to publish: the rules' mapper with the networks that it knows, and a webapp where one is needed.
 
+mod listed;
 pub(crate) mod needs;
 
 use portmap::{
@@ -7,6 +8,7 @@ use portmap::{
     rules::{Hairpin, HostSettings, Network, NetworkLease, Policy},
 };
 
+pub(crate) use self::listed::listed;
 use crate::{demo::Contained, output::chain, plan::Plan};
 
 /// What NAT takes, made and attached.

@@ -5,15 +5,16 @@ mod follow;
 
 use std::future::pending;
 
+use futures::future::join;
 use portmap::{BoxError, Lease, rules::Network};
 
 pub(crate) use self::begin::{By, publish};
 use self::follow::follow;
 use crate::{
-    all::join,
+    all,
     args::Mode,
     ends::Ends,
-    monitor::Monitor,
+    monitor::{Monitor, Tracking},
     output::chain,
     target::{Reach, Target, Way},
 };
@@ -27,7 +28,8 @@ pub(crate) struct Published {
     way: Option<Way>,
 }
 
-/// Tells what is in force, follows containers, and releases all in the end. The networks are those that the rules know.
+/// Tells what is in force and what NAT serves, follows containers, and releases all in the end. The networks are those that
+/// the rules know.
 pub(crate) async fn until_end(
     mode: Mode,
     mut published: Vec<Published>,
@@ -36,15 +38,31 @@ pub(crate) async fn until_end(
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
     let bindings = published.iter().flat_map(|published| published.lease.bindings());
-    monitor.published(mode, bindings.cloned().collect());
+    let bindings: Vec<_> = bindings.cloned().collect();
+    let mut tracking = match mode {
+        Mode::Proxy => None,
+        Mode::Hybrid | Mode::Rules => Some(Tracking::begin(monitor, &bindings).await),
+    };
+    monitor.published(mode, bindings);
 
+    let watch = async {
+        if let Some(tracking) = &mut tracking {
+            tracking.run().await;
+        }
+    };
     tokio::select! {
         () = ends.wait() => {}
-        // Where there is nobody to follow this has nothing to do.
-        () = async { follow(&mut published, networks, monitor).await; pending().await } => {}
+        // Where there is nobody to follow, and nothing to watch, this has nothing to do.
+        () = async {
+            join(follow(&mut published, networks, monitor), watch).await;
+            pending().await
+        } => {}
+    }
+    if let Some(tracking) = tracking {
+        tracking.finish().await;
     }
     let leases = published.into_iter().map(|published| published.lease).collect();
-    release(join(leases), monitor, ends).await
+    release(all::join(leases), monitor, ends).await
 }
 
 async fn release(lease: Lease, monitor: &Monitor, ends: &mut Ends) -> Result<(), BoxError> {

@@ -12,7 +12,7 @@ use crate::{
     assume,
     ends::Ends,
     monitor::Monitor,
-    nat::{Nat, needs},
+    nat::{Nat, listed, needs},
     plan::Plan,
     published::{By, publish, until_end},
 };
@@ -54,6 +54,7 @@ async fn serve(
     }
     nat.demo.iter().for_each(|demo| monitor.note(demo));
     Way(policy).to_string().lines().for_each(|line| monitor.note(line));
+    listed("connections are").iter().for_each(|line| monitor.note(line));
     until_end(Mode::Rules, published, &nat.networks, monitor, ends).await
 }
 
@@ -73,10 +74,8 @@ impl Display for Way<'_> {
                 "127.0.0.1 and containers' calls to this host are left to a proxy: here is none"
             )?;
         }
-        writeln!(
-            f,
-            "forwarding and what else NAT needs of this host is on, and put back in the end"
-        )?;
-        f.write_str("connections do not pass through this tool, so none is listed")
+        f.write_str(
+            "forwarding and what else NAT needs of this host is on, and put back in the end",
+        )
     }
 }

@@ -23,6 +23,7 @@ mod publish_hybrid;
 mod publish_inside;
 mod publish_rules;
 mod publish_told;
+mod publish_tracked;
 mod retarget;
 mod rules;
 mod rules_end;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     publish_inside::tests(&mut suite);
     publish_rules::tests(&mut suite);
     publish_told::tests(&mut suite);
+    publish_tracked::tests(&mut suite);
     rules::tests(&mut suite);
     rules_end::tests(&mut suite);
     matrix::tests(&mut suite);

@@ -3,11 +3,12 @@
 #[path = "../docker/engine.rs"]
 mod real;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use nix::sys::signal::Signal;
 use portmap::BoxError;
 use portmap_testkit::{Lab, Need, Suite, Webapp};
+use tokio::{net::TcpStream, time::sleep};
 
 use crate::{
     engine::Engine,
@@ -55,10 +56,17 @@ async fn followed(mode: &str, backend: &str) -> Result<(), BoxError> {
         Ok::<(), BoxError>(())
     };
     answers("one").await?;
+    let held = client.run(TcpStream::connect(to)).await?;
+    let from = held.local_addr()?.to_string();
 
     engine.start(&docker0, two.addr4());
     tool.read_until(&format!("container web of Docker, at {} now\n", two.addr4())).await?;
     answers("two").await?;
+    // It goes on where it was, and is seen there to its end.
+    sleep(Duration::from_millis(2500)).await;
+    assert!(!tool.transcript().contains(&from), "{}", tool.transcript());
+    drop(held);
+    tool.read_until(&format!("{from} to {to}, seen as {from}, ")).await?;
     engine.stop();
     tool.read_until("container web does not run; its ports stay published\n").await?;
     engine.start(&docker0, one.addr4());
