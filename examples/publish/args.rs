@@ -202,11 +202,10 @@ impl Args {
         Duration::from_secs(self.drain.unwrap_or(1).into())
     }
 
-    /// How it is told what happens. What passes by NAT does not pass through this tool: nothing to redraw.
+    /// How it is told what happens.
     pub(crate) fn style(&self) -> Style {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        let terminal =
-            std::io::stdout().is_terminal() && !dumb && self.asked() != Some(Mode::Rules);
+        let terminal = std::io::stdout().is_terminal() && !dumb;
         match (self.json, terminal && !self.plain && self.command.is_none() && !self.prints_only())
         {
             (true, _) => Style::Json,

@@ -9,10 +9,11 @@ use crate::{
     choice::Choice,
     ends::Ends,
     monitor::Monitor,
-    nat::{Nat, needs},
+    nat::{Nat, listed, needs},
     output::chain,
     plan::Plan,
     proxy,
+    published::{By, publish, until_end},
 };
 
 pub(crate) async fn run(
@@ -58,7 +59,7 @@ async fn serve(
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
     let webapp = nat.webapp(plan);
-    let published = proxy::publish(args, plan, webapp, Some(&nat.mapper), monitor).await?;
+    let published = publish(args, plan, webapp, By::Both(&nat.mapper), monitor).await?;
     for container in plan.containers() {
         match container.reach.inside {
             Some(_) => monitor.note(format_args!("{}, by the proxy alone", container.reach)),
@@ -72,8 +73,6 @@ async fn serve(
     ));
     monitor.note("the proxy for 127.0.0.1, ::1 and containers' calls to this host: seen as the bridge's address");
     monitor.note("forwarding and what else NAT needs of this host is on, and put back in the end");
-    monitor.note(
-        "what NAT serves does not pass through this tool: the proxy's connections alone are listed",
-    );
-    proxy::until_end(Mode::Hybrid, published, monitor, ends).await
+    listed("connections that NAT serves are").iter().for_each(|line| monitor.note(line));
+    until_end(Mode::Hybrid, published, &nat.networks, monitor, ends).await
 }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `main` reads what is wanted; `proxy`, `rules` and `hybrid` are the life of a publish in each way: make what is
-//! missing, publish, wait for a signal, release. `monitor` tells what happens meanwhile.
+//! missing, publish, wait for a signal, release; `published` is what they have in common. `monitor` tells what happens
+//! meanwhile.
 
 mod all;
 mod args;
@@ -26,6 +27,7 @@ mod nat;
 mod output;
 mod plan;
 mod proxy;
+mod published;
 mod rules;
 mod target;
 mod want;

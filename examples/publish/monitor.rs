@@ -3,6 +3,7 @@
 //! Whatever serves clients only hands over what happened. A terminal that is held with Ctrl-S or a pipe that nobody reads
 //! holds up the thread alone: what comes too fast for it is lost, and counted.
 
+mod by;
 mod connections;
 mod flow;
 mod json;
@@ -12,12 +13,14 @@ mod plain;
 mod printer;
 mod screen;
 mod sessions;
+mod tracking;
+mod watched;
 
 use std::{
     fmt::Display,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
 };
@@ -25,11 +28,11 @@ use std::{
 use portmap::Binding;
 use tower::Layer;
 
-pub(crate) use self::printer::Printer;
 use self::{
     connections::Report,
     flow::{End, Served},
 };
+pub(crate) use self::{printer::Printer, tracking::Tracking};
 use crate::args::Mode;
 
 /// How it is told.
@@ -57,6 +60,9 @@ pub(crate) struct Monitor {
 struct Shared {
     ids: AtomicU64,
     lost: AtomicU64,
+    /// How much is handed over, and not taken yet.
+    queued: AtomicUsize,
+    in_force: Mutex<Vec<Binding>>,
 }
 
 /// What happened.
@@ -90,11 +96,14 @@ impl Monitor {
 
     /// Tells what is in force now.
     pub(crate) fn published(&self, mode: Mode, bindings: Vec<Binding>) {
+        *self.shared.in_force.lock().unwrap_or_else(PoisonError::into_inner) = bindings.clone();
         self.tell(News::Published(mode, bindings));
     }
 
     /// Tells where some of it leads now.
     pub(crate) fn retargeted(&self, bindings: &[Binding]) {
+        let mut in_force = self.shared.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        lead(&mut in_force, bindings);
         self.tell(News::Retargeted(bindings.to_vec()));
     }
 
@@ -103,13 +112,35 @@ impl Monitor {
         self.tell(News::Released);
     }
 
+    /// What is in force, as far as it was told.
+    fn in_force(&self) -> Vec<Binding> {
+        self.shared.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether those who can wait had better do so, and leave what room there is to the others.
+    fn is_crowded(&self) -> bool {
+        self.shared.queued.load(Relaxed) > QUEUE / 2
+    }
+
     fn tell(&self, news: News) {
+        self.shared.queued.fetch_add(1, Relaxed);
         match self.news.try_send(news) {
+            Ok(()) => return,
             Err(TrySendError::Full(_)) => {
                 self.shared.lost.fetch_add(1, Relaxed);
             }
             // A printer that has ended has nobody to print for.
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+        self.shared.queued.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Puts what leads elsewhere now in the place of what led there before.
+fn lead(bindings: &mut [Binding], changed: &[Binding]) {
+    for binding in bindings {
+        if let Some(now) = changed.iter().find(|now| now.conflicts(binding)) {
+            *binding = now.clone();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! NAT in the kernel, ready to publish: the rules' mapper with the networks that it knows, and a webapp where one is needed.
 
+mod listed;
 pub(crate) mod needs;
 
 use portmap::{
@@ -7,12 +8,15 @@ use portmap::{
     rules::{Hairpin, HostSettings, Network, NetworkLease, Policy},
 };
 
+pub(crate) use self::listed::listed;
 use crate::{demo::Contained, output::chain, plan::Plan};
 
 /// What NAT takes, made and attached.
 pub(crate) struct Nat {
     pub(crate) mapper: RulesMapper,
     pub(crate) demo: Option<Contained>,
+    /// The networks that the rules know.
+    pub(crate) networks: Vec<Network>,
     attached: Vec<NetworkLease>,
 }
 
@@ -24,7 +28,7 @@ impl Nat {
         policy: &Policy,
     ) -> Result<Self, BoxError> {
         let mapper = RulesMapper::open_with(policy.clone(), HostSettings::Managed)?;
-        let mut nat = Self { mapper, demo: None, attached: Vec::new() };
+        let mut nat = Self { mapper, demo: None, networks: Vec::new(), attached: Vec::new() };
         match nat.fill(plan, networks, policy).await {
             Ok(()) => Ok(nat),
             Err(error) => {
@@ -49,7 +53,8 @@ impl Nat {
             networks.push(demo.network()?);
         }
         for network in networks {
-            self.attached.push(self.mapper.attach(network).await?);
+            self.attached.push(self.mapper.attach(network.clone()).await?);
+            self.networks.push(network);
         }
         Ok(())
     }
@@ -61,7 +66,7 @@ impl Nat {
 
     /// Takes everything back; done when the kernel is as it was. Waits for leases that are still there.
     pub(crate) async fn withdraw(self) -> Result<(), BoxError> {
-        let Self { mapper, demo, attached } = self;
+        let Self { mapper, demo, attached, .. } = self;
         let mut withdrawn = Ok(());
         for network in attached.into_iter().rev() {
             withdrawn = withdrawn.and(network.detach().await);

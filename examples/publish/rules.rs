@@ -8,14 +8,13 @@ use portmap::{
 };
 
 use crate::{
-    all::{join, publish_all},
     args::{Args, Mode},
     assume,
     ends::Ends,
     monitor::Monitor,
-    nat::{Nat, needs},
-    output,
+    nat::{Nat, listed, needs},
     plan::Plan,
+    published::{By, publish, until_end},
 };
 
 pub(crate) async fn run(
@@ -34,34 +33,29 @@ pub(crate) async fn run(
 
     let nat = Nat::set_up(plan, &networks, &policy).await;
     let nat = nat.map_err(|error| needs::explain(error, &policy))?;
-    let served = serve(&nat, plan, &policy, monitor, ends).await;
+    let served = serve(args, plan, &nat, &policy, monitor, ends).await;
     let withdrawn = nat.withdraw().await;
     served.and(withdrawn)
 }
 
 /// Publishes, tells what is in force, and releases it in the end.
 async fn serve(
-    nat: &Nat,
+    args: &Args,
     plan: &Plan,
+    nat: &Nat,
     policy: &Policy,
     monitor: &Monitor,
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
-    let requests = plan.with_webapp(nat.webapp(plan));
-    let jobs = requests.into_iter().map(|request| (nat.mapper.clone(), request));
-    let lease = join(publish_all(jobs).await?);
+    let webapp = nat.webapp(plan);
+    let published = publish(args, plan, webapp, By::Rules(&nat.mapper), monitor).await?;
     for container in plan.containers() {
         monitor.note(&container.reach);
     }
     nat.demo.iter().for_each(|demo| monitor.note(demo));
     Way(policy).to_string().lines().for_each(|line| monitor.note(line));
-    monitor.published(Mode::Rules, lease.bindings().to_vec());
-
-    ends.wait().await;
-    // Not the error itself: it holds the lease, and the mapper does not end before that has gone.
-    lease.release().await.map_err(|error| output::chain(&error))?;
-    monitor.released();
-    Ok(())
+    listed("connections are").iter().for_each(|line| monitor.note(line));
+    until_end(Mode::Rules, published, &nat.networks, monitor, ends).await
 }
 
 /// How it is done, and what comes of it.
@@ -80,10 +74,8 @@ impl Display for Way<'_> {
                 "127.0.0.1 and containers' calls to this host are left to a proxy: here is none"
             )?;
         }
-        writeln!(
-            f,
-            "forwarding and what else NAT needs of this host is on, and put back in the end"
-        )?;
-        f.write_str("connections do not pass through this tool, so none is listed")
+        f.write_str(
+            "forwarding and what else NAT needs of this host is on, and put back in the end",
+        )
     }
 }

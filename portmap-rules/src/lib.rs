@@ -5,8 +5,8 @@
 //! tells what would become of a packet. All of that is data in, data out, and neither reads nor changes a host. What
 //! each rule is for, `docs/rules.md` tells.
 //!
-//! [`Nftables`] and [`Iptables`] put rules in force, [`Conntrack`] makes flows follow them, [`SysctlGuard`] and
-//! [`OwnerLock`] see to the rest; [`DriftWatch`] tells when somebody else changes something.
+//! [`Nftables`] and [`Iptables`] put rules in force, [`Conntrack`] makes flows follow them and lists these,
+//! [`SysctlGuard`] and [`OwnerLock`] see to the rest; [`DriftWatch`] tells when somebody else changes something.
 //!
 //! [`TransparentRouting`] is for a proxy that speaks from its clients' addresses: it brings it the answers.
 //!
@@ -47,7 +47,7 @@ pub use backend::{
     SysctlError, SysctlGuard, TableOwner,
 };
 pub use compile::{CompileError, compile};
-pub use conntrack::{Conntrack, ConntrackError};
+pub use conntrack::{Conntrack, ConntrackError, Counted, Flow, FlowState};
 pub use diff::{Change, Element, Transaction};
 pub use family::Family;
 pub use ir::{

@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 use portmap::BoxError;
-use portmap_testkit::{CallError, Lab, Need, Suite};
+use portmap_testkit::{CallError, Lab, Need, Node, Suite};
 use serde_json::Value;
 use tokio::{
     io::AsyncReadExt,
@@ -133,38 +133,8 @@ async fn unread() -> Result<(), BoxError> {
 async fn live() -> Result<(), BoxError> {
     let lab = Lab::new().await?;
     let host = lab.host();
-    let terminal = openpty(None, None)?;
-    let (input, output, errors) =
-        (terminal.slave.try_clone()?, terminal.slave.try_clone()?, terminal.slave);
-    let program = tool()?;
-    let mut tool = host
-        .run(async move {
-            let mut tool = Command::new(program);
-            tool.args(["8080:80", "8081:1@192.0.2.1"]).env("TERM", "xterm");
-            tool.stdin(Stdio::from(input)).stdout(Stdio::from(output)).stderr(Stdio::from(errors));
-            tool.spawn()
-        })
-        .await?;
-    let shown = Arc::new(Mutex::new(String::new()));
-    let (screen, heard) = (File::from(terminal.master), Arc::clone(&shown));
-    thread::spawn(move || {
-        let (mut screen, mut part) = (screen, [0; 4096]);
-        while let Ok(count @ 1..) = screen.read(&mut part) {
-            if let Ok(mut heard) = heard.lock() {
-                heard.push_str(&String::from_utf8_lossy(&part[..count]));
-            }
-        }
-    });
-    let text = || shown.lock().map(|text| text.clone()).unwrap_or_default();
-    let until = async |wanted: &str| {
-        for _ in 0..50 {
-            if text().contains(wanted) {
-                return Ok(());
-            }
-            sleep(Duration::from_millis(100)).await;
-        }
-        Err(format!("no {wanted:?} in {:?}", text()))
-    };
+    let mut terminal = Terminal::start(host, &["8080:80", "8081:1@192.0.2.1"]).await?;
+    let until = async |wanted: &str| terminal.until(wanted).await;
     until("Ctrl-C ends it.").await?;
     let published = SocketAddr::from((host.addr4(), 8080));
     let connected = lab.client().run(TcpStream::connect(published)).await?;
@@ -180,14 +150,67 @@ async fn live() -> Result<(), BoxError> {
     until("1 refused: ").await?;
     drop(connected);
     until("0 open, 1 served, 1 refused").await?;
-    kill(Pid::from_raw(tool.id().try_into()?), Signal::SIGINT)?;
-    assert!(tool.wait()?.success());
-    until("\x1b[?7h").await?;
-    let text = text();
+    terminal.end()?;
+    terminal.until("\x1b[?7h").await?;
+    let text = terminal.text();
     // What was switched off for a view is on again behind it, and nothing else was touched.
     assert_eq!(text.matches("\x1b[?7l").count(), text.matches("\x1b[?7h").count());
     assert!(!text.contains("\x1b[?1049") && !text.contains("\x1b[?25"), "{text:?}");
     Ok(())
+}
+
+/// The tool on a terminal, and all that it has shown there.
+pub(crate) struct Terminal {
+    tool: std::process::Child,
+    shown: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    pub(crate) async fn start(host: &Node, args: &[&str]) -> Result<Self, BoxError> {
+        let terminal = openpty(None, None)?;
+        let (input, output, errors) =
+            (terminal.slave.try_clone()?, terminal.slave.try_clone()?, terminal.slave);
+        let program = tool()?;
+        let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let tool = host.run(async move {
+            let mut tool = Command::new(program);
+            tool.args(args).env("TERM", "xterm");
+            tool.stdin(Stdio::from(input)).stdout(Stdio::from(output)).stderr(Stdio::from(errors));
+            tool.spawn()
+        });
+        let tool = tool.await?;
+        let shown = Arc::new(Mutex::new(String::new()));
+        let (mut screen, heard) = (File::from(terminal.master), Arc::clone(&shown));
+        thread::spawn(move || {
+            let mut part = [0; 4096];
+            while let Ok(count @ 1..) = screen.read(&mut part) {
+                if let Ok(mut heard) = heard.lock() {
+                    heard.push_str(&String::from_utf8_lossy(&part[..count]));
+                }
+            }
+        });
+        Ok(Self { tool, shown })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.shown.lock().map(|text| text.clone()).unwrap_or_default()
+    }
+
+    pub(crate) async fn until(&self, wanted: &str) -> Result<(), BoxError> {
+        for _ in 0..50 {
+            if self.text().contains(wanted) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        Err(format!("no {wanted:?} in {:?}", self.text()).into())
+    }
+
+    pub(crate) fn end(&mut self) -> Result<(), BoxError> {
+        kill(Pid::from_raw(self.tool.id().try_into()?), Signal::SIGINT)?;
+        assert!(self.tool.wait()?.success(), "{}", self.text());
+        Ok(())
+    }
 }
 
 async fn who() -> Result<(), BoxError> {

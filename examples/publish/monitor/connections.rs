@@ -15,6 +15,7 @@ use tower::Service;
 
 use super::{
     Monitor,
+    by::{Both, By},
     flow::{Flow, How},
 };
 
@@ -42,8 +43,8 @@ where
     fn call(&mut self, connection: Connection) -> Self::Future {
         let used = connection.local_addr().ok();
         let (client, port) = (connection.client(), connection.container_port());
-        let progress = connection.progress();
-        let flow = Flow::begin(&self.monitor, Protocol::Tcp, (client, used), port, progress);
+        let by = By::Proxy(connection.progress());
+        let flow = Flow::begin(&self.monitor, Protocol::Tcp, (client, used), port, by);
         let forwarded = self.inner.call(connection);
         Box::pin(async move {
             match forwarded.await {
@@ -68,10 +69,6 @@ fn how(transferred: Transferred) -> How {
         Ending::Reset(Side::Endpoint) => "reset by the container",
         _ => "",
     };
-    How::Closed {
-        observed,
-        to_endpoint: carried(to_endpoint),
-        to_client: carried(to_client),
-        ending,
-    }
+    let both = Both { to_endpoint: carried(to_endpoint), to_client: carried(to_client) };
+    How::Closed { observed, carried: Some(both), ending }
 }

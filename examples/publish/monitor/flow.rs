@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portmap::{
-    Port, Protocol,
-    proxy::{Carried, Progress},
-};
+use portmap::{Port, Protocol, rules};
 
-use super::{Monitor, News};
+use super::{
+    Monitor, News,
+    by::{Both, By},
+};
 use crate::output::chain;
 
 /// Whom a connection or a session serves.
@@ -24,9 +24,9 @@ pub(super) struct Served {
     /// The address of this host that the client used.
     pub(super) host: Option<SocketAddr>,
     pub(super) container_port: Port,
+    /// When it was accepted, or first seen.
     pub(super) begun: Instant,
-    /// What it has carried so far.
-    pub(super) progress: Progress,
+    pub(super) by: By,
 }
 
 /// How it came to its end.
@@ -41,8 +41,8 @@ pub(super) enum How {
     Closed {
         /// The client's address as the container saw it.
         observed: SocketAddr,
-        to_endpoint: Carried,
-        to_client: Carried,
+        /// Nothing where nobody counted.
+        carried: Option<Both>,
         /// Empty where that was in order.
         ending: &'static str,
     },
@@ -69,12 +69,11 @@ impl Flow {
         protocol: Protocol,
         (client, host): (SocketAddr, Option<SocketAddr>),
         container_port: Port,
-        progress: Progress,
+        by: By,
     ) -> Self {
         let id = monitor.shared.ids.fetch_add(1, Relaxed) + 1;
         let begun = Instant::now();
-        let served =
-            Arc::new(Served { id, protocol, client, host, container_port, begun, progress });
+        let served = Arc::new(Served { id, protocol, client, host, container_port, begun, by });
         monitor.tell(News::Opened(Arc::clone(&served)));
         Self { monitor: monitor.clone(), served, told: false }
     }
@@ -86,6 +85,29 @@ impl Flow {
         }
         let root = innermost.to_string().replace(&format!("{} ", self.served.client), "");
         self.end(How::Refused { cause: chain(error), root });
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        self.served.protocol
+    }
+
+    /// It was looked at again.
+    pub(super) fn see(&self, flow: &rules::Flow) {
+        if let By::Nat(tracked) = &self.served.by {
+            tracked.see(flow);
+        }
+    }
+
+    /// It ends with what was seen of it last.
+    pub(super) fn end_as_seen(self, ending: &'static str) {
+        let how = self.as_seen(ending);
+        self.end(how);
+    }
+
+    fn as_seen(&self, ending: &'static str) -> How {
+        let Served { by, client, .. } = &*self.served;
+        let observed = by.observed().unwrap_or(*client);
+        How::Closed { observed, carried: by.carried(), ending }
     }
 
     pub(super) fn end(mut self, how: How) {
@@ -102,7 +124,11 @@ impl Flow {
 impl Drop for Flow {
     fn drop(&mut self) {
         if !self.told {
-            self.tell(How::Cut);
+            self.tell(match self.served.by {
+                By::Proxy(_) => How::Cut,
+                // What becomes of it is the kernel's to say.
+                By::Nat(_) => self.as_seen("not followed beyond the release"),
+            });
         }
     }
 }

@@ -49,6 +49,7 @@ impl Json {
             host: served.host,
             path: self.paths.of(served.client.ip()).to_string(),
             container_port: served.container_port.number(),
+            by: served.by.name(),
         }
     }
 }
@@ -56,16 +57,16 @@ impl Json {
 fn ended(client: Client, End { lasted, how }: End) -> Event {
     let seconds = lasted.as_secs_f64();
     match how {
-        How::Closed { observed, to_endpoint, to_client, ending } => {
-            let udp = client.protocol == "udp";
+        How::Closed { observed, carried, ending } => {
+            let datagrams = carried.filter(|_| client.protocol == "udp");
             Event::Closed {
                 client,
                 seen_as: observed,
                 seconds,
-                bytes_in: to_endpoint.bytes,
-                bytes_out: to_client.bytes,
-                datagrams_in: udp.then_some(to_endpoint.datagrams),
-                datagrams_out: udp.then_some(to_client.datagrams),
+                bytes_in: carried.map(|both| both.to_endpoint.bytes),
+                bytes_out: carried.map(|both| both.to_client.bytes),
+                datagrams_in: datagrams.map(|both| both.to_endpoint.datagrams),
+                datagrams_out: datagrams.map(|both| both.to_client.datagrams),
                 ending,
             }
         }

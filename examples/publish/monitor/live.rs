@@ -6,7 +6,7 @@ mod totals;
 use portmap::Binding;
 
 use self::{flows::Flows, totals::Totals};
-use super::{News, plain, printer::Sink, screen::Screen};
+use super::{News, lead, plain, printer::Sink, screen::Screen};
 use crate::output::Table;
 
 /// Lines a second that may go past above the view: more nobody can read.
@@ -33,13 +33,7 @@ impl Sink for Live {
                 self.bindings = bindings;
                 self.draw();
             }
-            News::Retargeted(changed) => {
-                for binding in &mut self.bindings {
-                    if let Some(now) = changed.iter().find(|now| now.conflicts(binding)) {
-                        *binding = now.clone();
-                    }
-                }
-            }
+            News::Retargeted(changed) => lead(&mut self.bindings, &changed),
             News::Opened(served) => {
                 self.flows.add(served);
             }

@@ -1,9 +1,12 @@
 //! Lines for a person or a file.
 
+use std::time::Duration;
+
 use portmap::{Protocol, proxy::Carried};
 
 use super::{
     News,
+    by::{Both, By},
     flow::{End, How, Served},
     printer::Sink,
 };
@@ -36,18 +39,29 @@ impl Sink for Plain {
 /// What became of a connection or a session. Of one that was refused the log tells, once a second at most.
 pub(super) fn line(served: &Served, end: &End) -> Option<String> {
     let host = host(served);
-    let (client, lasted) = (served.client, end.lasted);
+    let (client, lasted) = (served.client, lasted(served, end.lasted));
     match &end.how {
-        How::Closed { observed, to_endpoint, to_client, ending } => {
-            let (to_endpoint, to_client) =
-                (amount(served, *to_endpoint), amount(served, *to_client));
+        How::Closed { observed, carried, ending } => {
+            let carried = carried.map_or_else(String::new, |Both { to_endpoint, to_client }| {
+                let (into, out) = (amount(served, to_endpoint), amount(served, to_client));
+                format!(" {into} in, {out} out,")
+            });
             let comma = if ending.is_empty() { "" } else { ", " };
             Some(format!(
-                "{client} to {host}, seen as {observed}, {to_endpoint} in, {to_client} out, {lasted:.1?}{comma}{ending}"
+                "{client} to {host}, seen as {observed},{carried} {lasted}{comma}{ending}"
             ))
         }
-        How::Cut => Some(format!("{client} to {host}, {lasted:.1?}, cut by the release")),
+        How::Cut => Some(format!("{client} to {host}, {lasted}, cut by the release")),
         How::Refused { .. } => None,
+    }
+}
+
+/// `1.5s`, `350.0ms`; of what is looked at once a second `3s by NAT`
+fn lasted(served: &Served, lasted: Duration) -> String {
+    match (&served.by, lasted.as_secs()) {
+        (By::Proxy(_), _) => format!("{lasted:.1?}"),
+        (By::Nat(_), 0) => "under 1s by NAT".to_owned(),
+        (By::Nat(_), seconds) => format!("{seconds}s by NAT"),
     }
 }
 
@@ -60,7 +74,7 @@ pub(super) fn host(served: &Served) -> String {
     }
 }
 
-/// `35 B`, `35 B (1 datagram)`
+/// `35 B`, `35 B (1 datagram)`. By NAT packets are counted, with their headers.
 fn amount(served: &Served, carried: Carried) -> String {
     let bytes = Bytes(carried.bytes);
     match (served.protocol, carried.datagrams) {

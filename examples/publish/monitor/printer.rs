@@ -73,6 +73,7 @@ fn print(sink: &mut impl Sink, inbox: &Receiver<News>, shared: &Shared) {
         let ended = match inbox.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(News::End) | Err(RecvTimeoutError::Disconnected) => true,
             Ok(news) => {
+                shared.queued.fetch_sub(1, Relaxed);
                 sink.take(news);
                 false
             }

@@ -14,6 +14,7 @@ use portmap::{
 use tower::Service;
 
 use super::{
+    by::{Both, By},
     connections::Report,
     flow::{Flow, How},
 };
@@ -35,8 +36,8 @@ where
     fn call(&mut self, session: Session) -> Self::Future {
         let used = Some(session.local_addr());
         let (client, port) = (session.client(), session.container_port());
-        let progress = session.progress();
-        let flow = Flow::begin(&self.monitor, Protocol::Udp, (client, used), port, progress);
+        let by = By::Proxy(session.progress());
+        let flow = Flow::begin(&self.monitor, Protocol::Udp, (client, used), port, by);
         let forwarded = self.inner.call(session);
         Box::pin(async move {
             match forwarded.await {
@@ -61,5 +62,5 @@ fn how(exchanged: Exchanged) -> How {
         SessionEnding::Retargeted => "ended when the container changed",
         _ => "",
     };
-    How::Closed { observed, to_endpoint, to_client, ending }
+    How::Closed { observed, carried: Some(Both { to_endpoint, to_client }), ending }
 }

@@ -1,10 +1,11 @@
-//! Why connection tracking did not forget.
+//! Why connection tracking did not do as it was asked.
 
 use std::{error, fmt, io};
 
 use portmap_core::{Error, ErrorKind};
 
-/// Why connection tracking did not forget: entries may be left, and their flows go where they went before.
+/// Why connection tracking did not do as it was asked. Where it was to forget, entries may be left, and their flows go where
+/// they went before.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConntrackError {
@@ -55,6 +56,6 @@ impl error::Error for ConntrackError {
 
 impl From<ConntrackError> for Error {
     fn from(error: ConntrackError) -> Self {
-        Self::new(error.kind(), "connection tracking did not forget").with_source(error)
+        Self::new(error.kind(), "connection tracking did not do as it was asked").with_source(error)
     }
 }

@@ -2,13 +2,15 @@
 
 use portmap_core::{Binding, Protocol};
 
-use super::{ConntrackError, session::Session};
+use super::{ConntrackError, Flow, session::Session};
 use crate::backend::{Worker, netlink::Socket};
 
 /// Connection tracking of one network namespace.
 ///
 /// A flow keeps the NAT that its first packet met: adding or deleting a rule changes nothing for a UDP sender that
 /// never stops. So its entry has to go, once the rules are in, and again once they are out.
+///
+/// It also knows what no process sees: the [flows](Self::flows) that NAT serves.
 ///
 /// A thread of its own does it, as the kernel walks its whole table for a request. Dropping this ends the thread.
 #[derive(Debug)]
@@ -57,6 +59,25 @@ impl Conntrack {
     /// As [`forget`](Self::forget).
     pub async fn cut(&self, bindings: &[Binding]) -> Result<(), ConntrackError> {
         self.delete(Protocol::Tcp, bindings).await
+    }
+
+    /// Lists the flows that NAT leads to the bindings' endpoints, in no order. What a proxy serves on the same ports is not
+    /// among them, nor what reaches a container by its own address. A flow that the kernel remembers beyond its end is.
+    ///
+    /// The kernel lists what the endpoints answer and passes over the rest, which is cheap; where there are more than a few
+    /// endpoints it lists all flows of the bindings' protocols. It is asked on this handle's thread, so for a large
+    /// table a handle of one's own keeps [`forget`](Self::forget) from waiting.
+    ///
+    /// # Errors
+    /// [`ConntrackError::List`], which is [`Denied`](portmap_core::ErrorKind::Denied) without `CAP_NET_ADMIN`, and
+    /// [`ConntrackError::Closed`].
+    ///
+    /// # Cancel safety
+    /// Nothing is changed by it.
+    pub async fn flows(&self, bindings: &[Binding]) -> Result<Vec<Flow>, ConntrackError> {
+        let bindings = bindings.to_vec();
+        let job = move |session: &mut Session| session.flows(&bindings);
+        self.worker.run(job).await.unwrap_or(Err(ConntrackError::Closed))
     }
 
     async fn delete(&self, of: Protocol, bindings: &[Binding]) -> Result<(), ConntrackError> {

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use portmap_core::{Port, Protocol};
 
-use super::entry::Entry;
+use super::{
+    entry::Entry,
+    sought::{Question, Who},
+};
 use crate::{
     Family,
     backend::netlink::{Message, Writer, number},
@@ -27,11 +30,16 @@ pub(super) const CTA_IP_V4_DST: u16 = 2;
 pub(super) const CTA_IP_V6_SRC: u16 = 3;
 pub(super) const CTA_IP_V6_DST: u16 = 4;
 pub(super) const CTA_PROTO_NUM: u16 = 1;
+pub(super) const CTA_PROTO_SRC_PORT: u16 = 2;
 pub(super) const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
-/// Which parts of the tuple count: `CTA_FILTER_F_CTA_IP_DST`, `.._PROTO_NUM` and `.._PROTO_DST_PORT`.
+const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+/// Which parts of the tuple count: `CTA_FILTER_F_CTA_IP_SRC`, `.._IP_DST`, `.._PROTO_NUM`, `.._PROTO_SRC_PORT` and
+/// `.._PROTO_DST_PORT`.
+const BY_SOURCE: u32 = 1;
 const BY_DESTINATION: u32 = 1 << 1;
 const BY_PROTOCOL: u32 = 1 << 3;
+const BY_SOURCE_PORT: u32 = 1 << 4;
 const BY_PORT: u32 = 1 << 5;
 
 /// Deletes every entry that is sent to this address and port. Kernels that know no filter here miss the source, and
@@ -44,9 +52,9 @@ pub(super) fn delete_sent_to(protocol: Protocol, addr: IpAddr, port: Port) -> Wr
                 IpAddr::V4(addr) => writer.attr(CTA_IP_V4_DST, &addr.octets()),
                 IpAddr::V6(addr) => writer.attr(CTA_IP_V6_DST, &addr.octets()),
             });
-            transport(writer, protocol, Some(port));
+            transport(writer, protocol, CTA_PROTO_DST_PORT, Some(port));
         });
-        filter(writer, BY_DESTINATION | BY_PROTOCOL | BY_PORT);
+        filter(writer, CTA_FILTER_ORIG_FLAGS, BY_DESTINATION | BY_PROTOCOL | BY_PORT);
     });
     writer
 }
@@ -55,8 +63,27 @@ pub(super) fn delete_sent_to(protocol: Protocol, addr: IpAddr, port: Port) -> Wr
 pub(super) fn list(protocol: Protocol, family: Family, port: Option<Port>) -> Writer {
     let mut writer = Writer::default();
     writer.message(head(IPCTNL_MSG_CT_GET, NLM_F_DUMP, family), |writer| {
-        writer.nest(CTA_TUPLE_ORIG, |writer| transport(writer, protocol, port));
-        filter(writer, BY_PROTOCOL | port.map_or(0, |_| BY_PORT));
+        writer.nest(CTA_TUPLE_ORIG, |writer| {
+            transport(writer, protocol, CTA_PROTO_DST_PORT, port);
+        });
+        filter(writer, CTA_FILTER_ORIG_FLAGS, BY_PROTOCOL | port.map_or(0, |_| BY_PORT));
+    });
+    writer
+}
+
+/// Lists what somebody answers. Kernels that know no filter here list all entries.
+pub(super) fn list_answered(Question { protocol, who, port }: Question) -> Writer {
+    let mut writer = Writer::default();
+    writer.message(head(IPCTNL_MSG_CT_GET, NLM_F_DUMP, who.family()), |writer| {
+        let mut parts = BY_PROTOCOL | port.map_or(0, |_| BY_SOURCE_PORT);
+        writer.nest(CTA_TUPLE_REPLY, |writer| {
+            if let Who::This(addr) = who {
+                parts |= BY_SOURCE;
+                writer.nest(CTA_TUPLE_IP, |writer| writer.attr(CTA_IP_V4_SRC, &addr.octets()));
+            }
+            transport(writer, protocol, CTA_PROTO_SRC_PORT, port);
+        });
+        filter(writer, CTA_FILTER_REPLY_FLAGS, parts);
     });
     writer
 }
@@ -70,17 +97,17 @@ pub(super) fn delete(writer: &mut Writer, entry: &Entry) {
     });
 }
 
-fn transport(writer: &mut Writer, protocol: Protocol, port: Option<Port>) {
+fn transport(writer: &mut Writer, protocol: Protocol, which: u16, port: Option<Port>) {
     writer.nest(CTA_TUPLE_PROTO, |writer| {
         writer.attr(CTA_PROTO_NUM, &[number(protocol)]);
         let port = port.map(|port| port.number().to_be_bytes());
-        port.iter().for_each(|port| writer.attr(CTA_PROTO_DST_PORT, port));
+        port.iter().for_each(|port| writer.attr(which, port));
     });
 }
 
-fn filter(writer: &mut Writer, flags: u32) {
+fn filter(writer: &mut Writer, direction: u16, flags: u32) {
     writer.nest(CTA_FILTER, |writer| {
-        writer.attr(CTA_FILTER_ORIG_FLAGS, &flags.to_ne_bytes());
+        writer.attr(direction, &flags.to_ne_bytes());
     });
 }
 

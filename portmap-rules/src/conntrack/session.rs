@@ -6,15 +6,16 @@ use nix::errno::Errno;
 use portmap_core::{Binding, Port, Protocol};
 
 use super::{
-    ConntrackError,
+    ConntrackError, Flow,
     entry::Entry,
     local::Local,
     request,
+    sought::Sought,
     wanted::{self, Wanted},
 };
 use crate::{
     Family,
-    backend::netlink::{Reply, Socket, Writer, replies},
+    backend::netlink::{Attrs, Reply, Socket, Writer, replies},
 };
 
 /// How many bytes of deletions are sent at once.
@@ -49,9 +50,23 @@ impl Session {
         for family in wanted.families() {
             let mut entries = self.list(of, family, wanted.only_port())?;
             entries.retain(|entry| wanted.has(entry, &mut local));
-            self.delete(of, &entries)?;
+            self.delete(&entries)?;
         }
         Ok(())
+    }
+
+    /// The flows that NAT leads to bindings' endpoints.
+    pub(super) fn flows(&self, bindings: &[Binding]) -> Result<Vec<Flow>, ConntrackError> {
+        let sought = Sought::new(bindings);
+        let mut flows = Vec::new();
+        for question in sought.questions() {
+            let listed = self.ask(&request::list_answered(question), |attrs| {
+                let flow = Flow::read(question.protocol, attrs);
+                flows.extend(flow.filter(|flow| question.who.answers(flow) && sought.has(flow)));
+            });
+            listed.map_err(ConntrackError::List)?;
+        }
+        Ok(flows)
     }
 
     /// Whether the kernel could do it.
@@ -62,7 +77,7 @@ impl Session {
     ) -> Result<bool, ConntrackError> {
         for (addr, port) in few {
             let request = request::delete_sent_to(of, *addr, *port);
-            match self.ask(of, &request, |_| ()) {
+            match self.ask(&request, |_| ()) {
                 Ok(()) => {}
                 Err(error) if lacks_filters(&error) => {
                     tracing::debug!(%error, "this kernel deletes no entries by filter");
@@ -83,18 +98,19 @@ impl Session {
     ) -> Result<Vec<Entry>, ConntrackError> {
         let mut entries = Vec::new();
         let request = request::list(of, family, port);
-        self.ask(of, &request, |entry| entries.push(entry)).map_err(ConntrackError::List)?;
+        let listed = self.ask(&request, |attrs| entries.extend(Entry::parse(of, attrs)));
+        listed.map_err(ConntrackError::List)?;
         Ok(entries)
     }
 
-    fn delete(&self, of: Protocol, entries: &[Entry]) -> Result<(), ConntrackError> {
+    fn delete(&self, entries: &[Entry]) -> Result<(), ConntrackError> {
         let mut requests = Writer::default();
         for (place, entry) in entries.iter().enumerate() {
             request::delete(&mut requests, entry);
             if requests.len() < BATCH && place + 1 < entries.len() {
                 continue;
             }
-            match self.ask(of, &mem::take(&mut requests), |_| ()) {
+            match self.ask(&mem::take(&mut requests), |_| ()) {
                 Err(error) if !is_missing(&error) => return Err(ConntrackError::Delete(error)),
                 // Entries also end by themselves.
                 _ => {}
@@ -104,7 +120,7 @@ impl Session {
     }
 
     /// Sends requests, and reads the whole answer. A missing entry is an error only where there is no other one.
-    fn ask(&self, of: Protocol, request: &Writer, mut each: impl FnMut(Entry)) -> io::Result<()> {
+    fn ask(&self, request: &Writer, mut each: impl FnMut(Attrs<'_>)) -> io::Result<()> {
         // What was left unread when a request failed half-way would be taken for this one's answer.
         while self.socket.receive()?.is_some() {}
         self.socket.send(request.bytes())?;
@@ -115,9 +131,7 @@ impl Session {
                     Reply::Ack(ack) if worst.as_ref().is_none_or(is_missing) => {
                         worst = ack.error.or(worst);
                     }
-                    Reply::Message { attrs, .. } => {
-                        Entry::parse(of, attrs).into_iter().for_each(&mut each);
-                    }
+                    Reply::Message { attrs, .. } => each(attrs),
                     Reply::Ack(_) | Reply::Done => {}
                 }
             }

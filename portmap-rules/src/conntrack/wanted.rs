@@ -55,11 +55,12 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Addresses and ports that are few enough to be deleted one by one, if all bindings have such.
+/// Addresses and ports that are few enough to be deleted one by one, if all bindings have such. Of IPv6 there are none: the kernel's
+/// filter takes every address for a match but the one that is meant (seen on 6.18).
 pub(super) fn few(bindings: &[&Binding]) -> Option<Vec<(IpAddr, Port)>> {
     let mut few = Vec::new();
     for binding in bindings {
-        let HostAddr::Ip(addr) = binding.host_addr() else { return None };
+        let HostAddr::Ip(addr @ IpAddr::V4(_)) = binding.host_addr() else { return None };
         if addr.is_unspecified() || few.len() + binding.host_ports().len() > FEW {
             return None;
         }

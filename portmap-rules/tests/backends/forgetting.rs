@@ -48,6 +48,7 @@ async fn forgotten() -> TestResult {
     let cases = [
         // A filtered deletion.
         (udp("198.51.100.1", "5353", "53")?, except(&["198.51.100.1:5353"])),
+        (udp("2001:db8::1", "5353", "53")?, except(&["[2001:db8::1]:5353"])),
         // A listing with an exact address, and one with none.
         (
             udp("198.51.100.1", "5350", "50-59")?,

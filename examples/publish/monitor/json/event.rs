@@ -25,8 +25,11 @@ pub(super) enum Event {
         /// The client's address as the container saw it.
         seen_as: SocketAddr,
         seconds: f64,
-        bytes_in: u64,
-        bytes_out: u64,
+        /// Nothing where nobody counted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes_in: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes_out: Option<u64>,
         /// UDP alone.
         #[serde(skip_serializing_if = "Option::is_none")]
         datagrams_in: Option<u64>,
@@ -63,6 +66,8 @@ pub(super) struct Client {
     pub(super) host: Option<SocketAddr>,
     pub(super) path: String,
     pub(super) container_port: u16,
+    /// Who serves it: `proxy` or `nat`.
+    pub(super) by: &'static str,
 }
 
 #[derive(Serialize)]

@@ -30,16 +30,21 @@ impl Flows {
     /// A second has passed.
     pub(super) fn tick(&mut self) {
         for (served, to_endpoint, to_client) in self.open.values_mut() {
-            to_endpoint.tick(served.progress.to_endpoint().bytes);
-            to_client.tick(served.progress.to_client().bytes);
+            let carried = served.by.carried().unwrap_or_default();
+            to_endpoint.tick(carried.to_endpoint.bytes);
+            to_client.tick(carried.to_client.bytes);
+            // What is looked at now and then is not looked at just now.
+            if let Some((into, out)) = served.by.each() {
+                (to_endpoint.each, to_client.each) = (into, out);
+            }
         }
     }
 
     /// What those who are connected have had carried, in and out.
     pub(super) fn bytes(&self) -> (u64, u64) {
-        let progress = self.open.values().map(|(served, ..)| &served.progress);
-        progress.fold((0, 0), |(into, out), progress| {
-            (into + progress.to_endpoint().bytes, out + progress.to_client().bytes)
+        let carried = self.open.values().filter_map(|(served, ..)| served.by.carried());
+        carried.fold((0, 0), |(into, out), both| {
+            (into + both.to_endpoint.bytes, out + both.to_client.bytes)
         })
     }
 
@@ -48,7 +53,7 @@ impl Flows {
         if self.open.is_empty() || room < 2 {
             return Vec::new();
         }
-        let names = ["client", "to", "path", "seen as", "age", "in", "out", "in/s", "out/s"];
+        let names = ["client", "to", "path", "by", "seen as", "age", "in", "out", "in/s", "out/s"];
         let mut lines = vec![row(names.map(str::to_owned))];
         let more = (self.open.len() + 1).saturating_sub(room);
         let fit = if more > 0 { room - 2 } else { self.open.len() };
@@ -56,18 +61,20 @@ impl Flows {
         // Stable: those who carry nothing stay in the order of their coming.
         open.sort_by_key(|(_, to_endpoint, to_client)| Reverse(to_endpoint.each + to_client.each));
         for (served, to_endpoint, to_client) in open.into_iter().take(fit) {
-            let observed =
-                served.progress.observed().map_or("-".to_owned(), |addr| addr.to_string());
+            let observed = served.by.observed().map_or("-".to_owned(), |addr| addr.to_string());
+            let carried = served.by.carried();
+            let bytes = |count: Option<u64>| count.map_or("-".to_owned(), |n| Bytes(n).to_string());
             lines.push(row([
                 served.client.to_string(),
                 plain::host(served),
                 self.paths.of(served.client.ip()).to_string(),
+                served.by.name().to_owned(),
                 observed,
                 age(served.begun.elapsed().as_secs()),
-                Bytes(served.progress.to_endpoint().bytes).to_string(),
-                Bytes(served.progress.to_client().bytes).to_string(),
-                Bytes(to_endpoint.each).to_string(),
-                Bytes(to_client.each).to_string(),
+                bytes(carried.map(|both| both.to_endpoint.bytes)),
+                bytes(carried.map(|both| both.to_client.bytes)),
+                bytes(carried.map(|_| to_endpoint.each)),
+                bytes(carried.map(|_| to_client.each)),
             ]));
         }
         if more > 0 {
@@ -92,10 +99,10 @@ impl Rate {
 }
 
 fn row(
-    [client, to, path, observed, age, bytes_in, bytes_out, rate_in, rate_out]: [String; 9],
+    [client, to, path, by, observed, age, bytes_in, bytes_out, rate_in, rate_out]: [String; 10],
 ) -> String {
     format!(
-        "{client:21}  {to:21}  {path:12}  {observed:21}  {age:>5}  {bytes_in:>8}  {bytes_out:>8}  {rate_in:>8}  {rate_out:>8}"
+        "{client:21}  {to:21}  {path:12}  {by:5}  {observed:21}  {age:>5}  {bytes_in:>8}  {bytes_out:>8}  {rate_in:>8}  {rate_out:>8}"
     )
 }
 

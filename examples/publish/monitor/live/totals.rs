@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    monitor::flow::{End, How},
+    monitor::{
+        by::Both,
+        flow::{End, How},
+    },
     output::Bytes,
 };
 
@@ -22,8 +25,9 @@ pub(super) struct Totals {
 impl Totals {
     pub(super) fn ended(&mut self, end: End) {
         match end.how {
-            How::Closed { to_endpoint, to_client, .. } => {
+            How::Closed { carried, .. } => {
                 self.served += 1;
+                let Both { to_endpoint, to_client } = carried.unwrap_or_default();
                 self.bytes_in += to_endpoint.bytes;
                 self.bytes_out += to_client.bytes;
             }

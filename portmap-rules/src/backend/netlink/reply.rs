@@ -73,6 +73,11 @@ impl<'a> Attrs<'a> {
     pub(crate) fn be32(self, kind: u16) -> Option<u32> {
         Some(u32::from_be_bytes(self.find(kind)?.try_into().ok()?))
     }
+
+    /// A longer one.
+    pub(crate) fn be64(self, kind: u16) -> Option<u64> {
+        Some(u64::from_be_bytes(self.find(kind)?.try_into().ok()?))
+    }
 }
 
 /// The messages of a datagram, up to the first one that is broken.
