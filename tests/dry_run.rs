@@ -185,7 +185,7 @@ fn options_that_make_no_sense_together_are_refused() {
 #[test]
 fn what_cannot_be_in_force_is_not_printed() {
     let network = "--network=br0=10.0.0.0/24";
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 8] = [
         (
             &["--mode=rules", "--dry-run", network, "80:80@10.0.1.2"],
             "container 10.0.1.2 lies in no network: add its --network BRIDGE=SUBNET",

@@ -9,6 +9,7 @@ mod target;
 use std::{
     fmt::{self, Display, Formatter},
     io::IsTerminal,
+    process,
     str::FromStr,
     time::Duration,
 };
@@ -115,11 +116,11 @@ pub(crate) enum Source {
 impl Args {
     /// Reads the command line; where that makes no sense, says why and ends the process.
     pub(crate) fn read() -> Self {
-        let args = Self::parse();
+        let args = Self::try_parse().unwrap_or_else(|error| end(&error));
         if args.command.is_none()
             && let Err(message) = args.check()
         {
-            Self::command().error(ErrorKind::ArgumentConflict, message).exit();
+            end(&Self::command().error(ErrorKind::ArgumentConflict, message));
         }
         args
     }
@@ -224,6 +225,16 @@ impl Args {
         };
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level))
     }
+}
+
+/// Prints what clap has to say, help or a complaint, and ends the process: by 1 where help was asked for and cannot be printed,
+/// where clap's own way would be 0.
+fn end(error: &clap::Error) -> ! {
+    let status = match (error.print(), error.exit_code()) {
+        (Err(_), 0) => 1,
+        (_, status) => status,
+    };
+    process::exit(status)
 }
 
 /// A value, or all that is wrong with it on one line: clap prints one level alone.

@@ -10,7 +10,7 @@ use crate::{
     assume,
     choice::Choice,
     demo::Contained,
-    output::{Table, print, say},
+    output::{Table, complain, print},
     plan::Plan,
 };
 
@@ -34,7 +34,7 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
             let mapper = ProxyMapper::new().source_address(args.source());
             requests.iter().try_for_each(|request| mapper.check(request))?;
             check_together(&requests)?;
-            say(Table::of_requests(&requests));
+            print(format_args!("{}\n", Table::of_requests(&requests)))?;
         }
         Mode::Hybrid | Mode::Rules => {
             if mode == Mode::Rules {
@@ -46,7 +46,7 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
             if mode == Mode::Hybrid {
                 note("what these rules leave to this host's own sockets the proxy serves");
             }
-            print(rules);
+            print(rules)?;
         }
     }
     Ok(())
@@ -87,5 +87,5 @@ fn note_choices(networks: &[Network], requests: &[Publish]) {
 }
 
 fn note(text: impl Display) {
-    eprintln!("publish: note: {text}");
+    complain(format_args!("note: {text}"));
 }

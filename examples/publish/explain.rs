@@ -5,6 +5,8 @@ mod footnotes;
 mod scene;
 mod verdict;
 
+use std::fmt::Write;
+
 use portmap::{
     Binding, BoxError, Port, Publish,
     rules::{Family, Hairpin, Layout, Network, Ruleset, Socket, SocketKind, World, compile},
@@ -17,7 +19,7 @@ use crate::{
     assume,
     choice::Choice,
     demo::Contained,
-    output::{Columns, print, say},
+    output::{Columns, print},
     plan::Plan,
 };
 
@@ -45,23 +47,22 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
     if choice.mode != Mode::Proxy {
         plan.check_places(&networks)?;
     }
-    say(choice.said().unwrap_or_else(|| format!("mode {}", choice.mode)));
+    let said = choice.said().unwrap_or_else(|| format!("mode {}", choice.mode));
     let bindings = assume::bindings(&networks, &requests);
     let (rules, world) = in_force(args, choice.mode, &networks, &bindings)?;
     let serving = match choice.mode {
         Mode::Hybrid | Mode::Proxy => Serving::Proxy,
         Mode::Rules => Serving::Nobody,
     };
-    let mut notes = Footnotes::default();
+    // All of it at once: what fails half way explains nothing.
+    let (mut page, mut notes) = (said + "\n", Footnotes::default());
     for binding in &bindings {
         let scenes = Family::ALL.iter().filter_map(|it| Scene::new(binding, *it, &networks));
         let scenes: Vec<_> = scenes.collect();
-        say(format_args!("\n{binding}"));
+        writeln!(page, "\n{binding}")?;
         for Scene { lan, client, .. } in &scenes {
-            say(format_args!(
-                "for example, this host is {} on its LAN, a client {client}",
-                lan.addr()
-            ));
+            let host = lan.addr();
+            writeln!(page, "for example, this host is {host} on its LAN, a client {client}")?;
         }
         let mut columns = Columns::new(["path", "call", "served by", "container sees", "why"]);
         for scene in &scenes {
@@ -74,13 +75,13 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
                 columns.push([call.path.to_string(), way, who, sees, why]);
             }
         }
-        print(columns);
+        write!(page, "{columns}")?;
     }
     let notes = notes.to_string();
     if !notes.is_empty() {
-        print(format_args!("\n{notes}"));
+        write!(page, "\n{notes}")?;
     }
-    Ok(())
+    Ok(print(page)?)
 }
 
 /// The rules that there would be, and what packets would meet beside them.

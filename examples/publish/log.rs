@@ -9,6 +9,8 @@ use crate::{
 
 pub(crate) fn start(args: &Args, monitor: &Monitor) {
     let log = tracing_subscriber::fmt().with_env_filter(args.log_filter()).with_target(false);
+    // Of an entry that cannot be written it would say so where that cannot be written either, and panic.
+    let log = log.log_internal_errors(false);
     // A log that goes elsewhere than the view is nothing to it.
     if args.style() == Style::Live && io::stderr().is_terminal() {
         let monitor = monitor.clone();

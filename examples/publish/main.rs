@@ -63,10 +63,7 @@ async fn run(args: &Args) -> ExitCode {
         None => publish(args, &monitor).await.map(|()| ExitCode::SUCCESS),
     };
     printer.finish();
-    done.unwrap_or_else(|error| {
-        eprintln!("publish: {}", output::chain(error.as_ref()));
-        ExitCode::FAILURE
-    })
+    done.unwrap_or_else(|error| output::fail(&error))
 }
 
 async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
@@ -93,9 +90,13 @@ async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
 
 async fn other(command: &Command) -> Result<ExitCode, BoxError> {
     match command {
-        Command::Who { questions } => Ok(who::answer(questions).await),
-        Command::Doctor { specs, json } => Ok(doctor::examine(specs, *json).await),
-        Command::Completions { shell } => Ok(output::write(&completions(*shell))),
-        Command::Man => Ok(output::write(&man()?)),
+        Command::Who { questions } => Ok(who::answer(questions).await?),
+        Command::Doctor { specs, json } => Ok(doctor::examine(specs, *json).await?),
+        Command::Completions { shell } => printed(&completions(*shell)?),
+        Command::Man => printed(&man()?),
     }
+}
+
+fn printed(text: &str) -> Result<ExitCode, BoxError> {
+    Ok(output::print(text).map(|()| ExitCode::SUCCESS)?)
 }

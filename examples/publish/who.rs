@@ -10,26 +10,26 @@ use portmap::{Holder, HolderState, Protocol, holders};
 
 pub(crate) use self::question::Question;
 use self::verdict::verdicts;
-use crate::output::say;
+use crate::output::{Unwritable, print};
 
 /// Prints who has the ports. `SUCCESS` where somebody has one.
-pub(crate) async fn answer(questions: &[Question]) -> ExitCode {
+pub(crate) async fn answer(questions: &[Question]) -> Result<ExitCode, Unwritable> {
     let mut held = false;
     for question in questions {
         for protocol in question.protocols() {
             let found = holders(protocol, question.host, question.ports);
-            found.iter().for_each(|holder| say(line(holder)));
+            found.iter().try_for_each(|holder| print(format_args!("{}\n", line(holder))))?;
             held |= !found.is_empty();
             for verdict in verdicts(question, protocol, &found).await {
                 held |= verdict.is_held();
-                say(verdict);
+                print(format_args!("{verdict}\n"))?;
             }
         }
     }
-    match held {
+    Ok(match held {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
-    }
+    })
 }
 
 /// `0.0.0.0:80/tcp is in use by nginx (pid 448), nginx (pid 449)`
