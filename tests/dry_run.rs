@@ -253,3 +253,44 @@ fn targets_stand_behind_a_spec() {
         assert!(said.contains(message), "{args:?}: {said}");
     }
 }
+
+#[test]
+fn what_cannot_be_written_is_an_error_and_no_panic() {
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let printing: [&[&str]; 7] = [
+        &["--dry-run", "8080:80@192.0.2.2"],
+        &["--explain", "8080:80@192.0.2.2"],
+        &["who", "127.0.0.1:9/udp"],
+        &["doctor"],
+        &["man"],
+        &["completions", "bash"],
+        &["--help"],
+    ];
+    for args in printing {
+        let output = Command::new(tool()).args(args).stdout(full()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        let wanted = "publish: standard output cannot be written: ";
+        assert!(said.contains(wanted) || args == ["--help"], "{args:?}: {said}");
+    }
+    // What goes to standard error does not decide anything.
+    let complaining: [(&[&str], i32); 4] = [
+        (&["--mode=rules", "--dry-run", "8080:80"], 0),
+        (&["-vv", "--dry-run", "8080:80@192.0.2.2"], 0),
+        (&["--mode=rules", "--dry-run", "80:80@10.0.1.2"], 1),
+        (&["--nonsense"], 2),
+    ];
+    for (args, status) in complaining {
+        let output = Command::new(tool()).args(args).stderr(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{args:?}");
+    }
+}
+
+/// `head` has read enough, say.
+#[test]
+fn a_reader_that_has_gone_is_told_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(tool()).arg("man").stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0));
+}
