@@ -313,6 +313,23 @@ async fn firewall() -> Result<(), BoxError> {
         "{}",
         answer.stdout
     );
+    // What it advises mends it.
+    let advised = answer.stdout.lines().find_map(|line| line.trim().strip_prefix("# nft insert"));
+    let advised =
+        format!("nft insert{}", advised.ok_or("no advice")?.replace("BRIDGE", "portmap0"));
+    let (rules, publish) = advised.split_once("; publish ").ok_or("no publish")?;
+    assert!(host.exec("sh", ["-c", rules]).await?.status.success(), "{rules}");
+    let options: Vec<_> = publish.split(' ').chain(["--mode", "rules", "8080:80"]).collect();
+    let mut published = start(host, &options).await?;
+    let page = lab.client().get(SocketAddr::from((host.addr4(), 8080))).await?;
+    assert_eq!(page.remote_ip, lab.client().addr4());
+    signal(&published, Signal::SIGINT)?;
+    assert!(published.wait().await?.success());
+    // iptables that speaks nftables has such a chain.
+    let chain = "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }";
+    assert!(host.exec("nft", [chain]).await?.status.success());
+    let answer = host.exec(&path, ["doctor"]).await?;
+    assert!(answer.stdout.contains("# publish --foreign-drop open, or "), "{}", answer.stdout);
     let without = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
     let answer = host.exec("setpriv", without.into_iter().chain([path.as_str(), "doctor"])).await?;
     assert!(answer.stdout.contains("?      nftables"), "{}", answer.stdout);
