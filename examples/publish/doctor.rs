@@ -19,7 +19,7 @@ use crate::output::print;
 /// Looks, and prints what was found. `SUCCESS` where nothing is wrong.
 pub(crate) async fn examine(specs: &[PortSpec], json: bool) -> Result<ExitCode, BoxError> {
     let mut findings = privileges::check(specs);
-    findings.extend(ports::check(specs));
+    findings.extend(ports::check(specs).await);
     findings.extend(limits::check(specs));
     findings.extend(forwarding::check());
     findings.extend(netfilter::check().await);

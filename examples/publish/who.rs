@@ -6,10 +6,13 @@ mod verdict;
 use std::process::ExitCode;
 
 use nix::unistd::{Uid, User};
-use portmap::{Holder, HolderState, Protocol, holders};
+use portmap::{Holder, HolderState, HostAddr, PortRange, Protocol, holders};
 
-pub(crate) use self::question::Question;
 use self::verdict::verdicts;
+pub(crate) use self::{
+    question::Question,
+    verdict::{Found, Verdict},
+};
 use crate::output::{Unwritable, print};
 
 /// Prints who has the ports. `SUCCESS` where somebody has one.
@@ -17,11 +20,11 @@ pub(crate) async fn answer(questions: &[Question]) -> Result<ExitCode, Unwritabl
     let mut held = false;
     for question in questions {
         for protocol in question.protocols() {
-            let found = holders(protocol, question.host, question.ports);
+            let (found, verdicts) = look(protocol, question.host, question.ports).await;
             found.iter().try_for_each(|holder| print(format_args!("{}\n", line(holder))))?;
             held |= !found.is_empty();
-            for verdict in verdicts(question, protocol, &found).await {
-                held |= verdict.is_held();
+            for verdict in verdicts {
+                held |= verdict.found == Found::Taken;
                 print(format_args!("{verdict}\n"))?;
             }
         }
@@ -30,6 +33,17 @@ pub(crate) async fn answer(questions: &[Question]) -> Result<ExitCode, Unwritabl
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// Who is seen to have ports, and what can be said of all the others.
+pub(crate) async fn look(
+    protocol: Protocol,
+    host: HostAddr,
+    ports: PortRange,
+) -> (Vec<Holder>, Vec<Verdict>) {
+    let found = holders(protocol, host, ports);
+    let verdicts = verdicts(protocol, host, ports, &found).await;
+    (found, verdicts)
 }
 
 /// `0.0.0.0:80/tcp is in use by nginx (pid 448), nginx (pid 449)`

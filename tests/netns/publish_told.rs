@@ -271,9 +271,19 @@ async fn doctor() -> Result<(), BoxError> {
     let host = lab.host();
     let path = tool()?.to_string_lossy().into_owned();
     let _holder = start(host, &["8080:80", "--to", "192.0.2.2"]).await?;
+    // Bound, and not listening: rules keep their ports like that.
+    let kept = host.run(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind("127.0.0.1:9000".parse().map_err(std::io::Error::other)?)?;
+        std::io::Result::Ok(socket)
+    });
+    let _kept = kept.await?;
     host.sysctl("net/ipv4/ip_forward", "0").await?;
     host.sysctl("net/ipv4/ip_local_port_range", "32768 60999").await?;
-    let answer = host.exec(&path, ["doctor", "8080:80", "40000-40001:80-81", "--json"]).await?;
+    let specs = ["8080:80", "40000-40001:80-81", "9000:80", "10.9.9.9:81:80", "10.9.9.9::80"];
+    let specs = specs.into_iter().chain(["8000-8010:80", "127.0.0.1:8081:80/udp"]);
+    let asked = ["doctor", "--json"].into_iter().chain(specs);
+    let answer = host.exec(&path, asked).await?;
     assert_eq!(answer.status.code(), Some(1), "{}{}", answer.stdout, answer.stderr);
     let findings: Vec<Value> = serde_json::from_str(&answer.stdout)?;
     let has = |check: &str, state: &str, text: &str| {
@@ -284,6 +294,15 @@ async fn doctor() -> Result<(), BoxError> {
         assert!(findings.iter().any(|finding| is(&finding)), "{check} {state}: {}", answer.stdout);
     };
     has("ports", "wrong", "[::]:8080/tcp is in use by publish (pid ");
+    has("ports", "wrong", ":9000/tcp is in use by ");
+    has(
+        "ports",
+        "wrong",
+        "10.9.9.9:81/tcp cannot be taken: 10.9.9.9 is not an address of this host",
+    );
+    has("ports", "wrong", "10.9.9.9::80/tcp: 10.9.9.9 is not an address of this host");
+    has("ports", "ok", "there is a free port for 8000-8010:80/tcp");
+    has("ports", "ok", "127.0.0.1:8081/udp is free");
     has("ephemeral", "wrong", "40000-40001 lies in 32768-60999");
     has("ip_forward", "note", "net.ipv4.ip_forward is 0");
     has("nftables", "ok", "the kernel takes the rules");
