@@ -67,7 +67,8 @@ fn the_rules_are_the_golden_ones() {
         ("loopback-address", NETWORKS, &["--hairpin=bridge", "127.0.0.1:8080:80@192.0.2.2"]),
         ("trusted-interface", trusted, &["--hairpin=bridge", WEB]),
         ("icc-off", icc_off, &["--hairpin=bridge", WEB]),
-        ("internal", internal, &["--hairpin=bridge", WEB]),
+        // No container of it can be published: its rules are there all the same.
+        ("internal", internal, &["--hairpin=bridge"]),
         ("nat-unprotected", unprotected, &["--hairpin=bridge", WEB]),
         ("routed", routed, &["--hairpin=bridge", WEB]),
     ];
@@ -185,7 +186,8 @@ fn options_that_make_no_sense_together_are_refused() {
 #[test]
 fn what_cannot_be_in_force_is_not_printed() {
     let network = "--network=br0=10.0.0.0/24";
-    let cases: [(&[&str], &str); 8] = [
+    let closed = "--network=br2=10.0.2.0/24,internal";
+    let cases: [(&[&str], &str); 11] = [
         (
             &["--mode=rules", "--dry-run", network, "80:80@10.0.1.2"],
             "container 10.0.1.2 lies in no network: add its --network BRIDGE=SUBNET",
@@ -214,6 +216,18 @@ fn what_cannot_be_in_force_is_not_printed() {
         (
             &["--mode=proxy", "--dry-run", "--source=proxy-v1", "80:80/udp@10.0.0.2"],
             "version 1 of the PROXY protocol has no UDP; version 2 has",
+        ),
+        (
+            &["--dry-run", "8080:8080@127.0.0.1"],
+            "tcp *:8080 -> 127.0.0.1:8080 leads back to this host, where tcp *:8080 -> 127.0.0.1:8080 is published",
+        ),
+        (
+            &["--mode=rules", "--dry-run", closed, "80:80@10.0.2.2"],
+            "container 10.0.2.2 lies in an internal network, where NAT has no way in; --mode proxy has",
+        ),
+        (
+            &["--mode=hybrid", "--explain", closed, "80:80@10.0.2.2"],
+            "container 10.0.2.2 lies in an internal network, where NAT has no way in; --mode proxy has",
         ),
     ];
     for (args, message) in cases {

@@ -8,13 +8,12 @@ mod verdict;
 use std::fmt::Write;
 
 use portmap::{
-    Binding, BoxError, Port, Publish,
+    Binding, BoxError, Port,
     rules::{Family, Hairpin, Layout, Network, Ruleset, Socket, SocketKind, World, compile},
 };
 
 use self::{footnotes::Footnotes, scene::Scene, verdict::verdict};
 use crate::{
-    all::check_together,
     args::{Args, Mode},
     assume,
     choice::Choice,
@@ -38,14 +37,6 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
         let (network, request) = Contained::assumed(plan.for_webapp())?;
         networks.push(network);
         requests.push(request);
-    }
-    requests.iter().try_for_each(Publish::check)?;
-    check_together(&requests)?;
-    if choice.mode == Mode::Rules {
-        plan.check_addresses()?;
-    }
-    if choice.mode != Mode::Proxy {
-        plan.check_places(&networks)?;
     }
     let said = choice.said().unwrap_or_else(|| format!("mode {}", choice.mode));
     let bindings = assume::bindings(&networks, &requests);

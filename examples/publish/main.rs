@@ -11,6 +11,7 @@ mod all;
 mod args;
 mod assume;
 mod capability;
+mod check;
 mod choice;
 mod demo;
 mod docker;
@@ -71,6 +72,7 @@ async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
     let mut ends = Ends::new()?;
     let plan = Plan::find(args).await?;
     let choice = Choice::of(args, &plan);
+    check::check(args, &plan, choice.mode)?;
     if args.dry_run {
         return dry_run::show(args, &plan, &choice);
     }
