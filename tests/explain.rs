@@ -96,6 +96,17 @@ fn rules_without_their_proxy_leave_paths_to_nobody() {
 }
 
 #[test]
+fn no_proxy_serves_sctp() {
+    let text = explained(&["--mode=hybrid", "--network=br0=192.0.2.0/24", "80:80/sctp@192.0.2.2"]);
+    let outside = rows(&text, Way::OutsideClient).next().unwrap();
+    assert!(outside.contains("  nftables  "), "{outside}");
+    for path in [Way::Loopback, Way::SameNetwork, Way::Itself] {
+        let row = rows(&text, path).next().unwrap();
+        assert!(row.contains("  nobody  ") && row.contains("  refused: no socket there"), "{row}");
+    }
+}
+
+#[test]
 fn a_mode_that_was_not_asked_for_is_explained() {
     let text = explained(&["8080:80", "--to", "192.0.2.2"]);
     assert!(text.starts_with("mode proxy: "), "{text}");

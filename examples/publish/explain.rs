@@ -8,7 +8,7 @@ mod verdict;
 use std::fmt::Write;
 
 use portmap::{
-    Binding, BoxError, Port,
+    Binding, BoxError, Port, Protocol,
     rules::{Family, Hairpin, Layout, Network, Ruleset, Socket, SocketKind, World, compile},
 };
 
@@ -84,8 +84,12 @@ fn in_force(
 ) -> Result<(Ruleset, World), BoxError> {
     let mut world = World::new(networks.to_vec());
     let is_routed = |binding: &Binding| assume::is_routed(networks, binding.endpoint());
-    // A routed network's containers are reached by their own addresses, and no host port is taken.
-    for binding in bindings.iter().filter(|binding| mode == Mode::Proxy || !is_routed(binding)) {
+    // A routed network's containers are reached by their own addresses, and no host port is taken. An SCTP port has no socket:
+    // rules alone lead anywhere, and the proxy serves none.
+    let has_socket = |binding: &&Binding| {
+        binding.protocol() != Protocol::Sctp && (mode == Mode::Proxy || !is_routed(binding))
+    };
+    for binding in bindings.iter().filter(has_socket) {
         let (protocol, addr) = (binding.protocol(), binding.host_addr());
         let (ports, kind) = (binding.host_ports(), SocketKind::Serving);
         world = world.with_socket(Socket { protocol, addr, ports, kind });
