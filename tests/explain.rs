@@ -96,6 +96,24 @@ fn rules_without_their_proxy_leave_paths_to_nobody() {
 }
 
 #[test]
+fn clients_of_the_family_that_a_container_lacks_are_explained() {
+    let cases = [
+        ("hybrid", "192.0.2.2", "  the proxy  gateway 192.0.2.1 "),
+        ("hybrid", "2001:db8:2::2", "  the proxy  gateway 2001:db8:2::1 "),
+        ("rules", "192.0.2.2", "  refused: no socket there"),
+    ];
+    for (mode, to, wanted) in cases {
+        let network = "--network=br0=192.0.2.0/24,2001:db8:2::/64";
+        let text = explained(&[network, "--mode", mode, "8080:80", "--to", to]);
+        for path in [Way::OutsideClient, Way::Loopback, Way::OwnAddress] {
+            let other = |row: &&str| row.contains(" -> [") == to.contains('.');
+            let row = rows(&text, path).find(other).unwrap();
+            assert!(row.contains(wanted), "{mode} {to}: {text}");
+        }
+    }
+}
+
+#[test]
 fn no_proxy_serves_sctp() {
     let text = explained(&["--mode=hybrid", "--network=br0=192.0.2.0/24", "80:80/sctp@192.0.2.2"]);
     let outside = rows(&text, Way::OutsideClient).next().unwrap();
@@ -110,7 +128,7 @@ fn no_proxy_serves_sctp() {
 fn a_mode_that_was_not_asked_for_is_explained() {
     let text = explained(&["8080:80", "--to", "192.0.2.2"]);
     assert!(text.starts_with("mode proxy: "), "{text}");
-    assert!(text.contains("  this host, 198.51.100.1 "), "{text}");
+    assert!(text.contains("  this host's address toward it  "), "{text}");
 }
 
 #[test]

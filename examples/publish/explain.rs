@@ -5,11 +5,17 @@ mod footnotes;
 mod scene;
 mod verdict;
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use portmap::{
-    Binding, BoxError, Port, Protocol,
-    rules::{Family, Hairpin, Layout, Network, Ruleset, Socket, SocketKind, World, compile},
+    Binding, BoxError, HostAddr, Port, Protocol,
+    rules::{
+        Family, Hairpin, Layout, Loopback, Network, Policy, Ruleset, Socket, SocketKind, World,
+        compile,
+    },
 };
 
 use self::{footnotes::Footnotes, scene::Scene, verdict::verdict};
@@ -82,6 +88,7 @@ fn in_force(
     networks: &[Network],
     bindings: &[Binding],
 ) -> Result<(Ruleset, World), BoxError> {
+    let policy = args.rules.policy(mode);
     let mut world = World::new(networks.to_vec());
     let is_routed = |binding: &Binding| assume::is_routed(networks, binding.endpoint());
     // A routed network's containers are reached by their own addresses, and no host port is taken. An SCTP port has no socket:
@@ -90,7 +97,7 @@ fn in_force(
         binding.protocol() != Protocol::Sctp && (mode == Mode::Proxy || !is_routed(binding))
     };
     for binding in bindings.iter().filter(has_socket) {
-        let (protocol, addr) = (binding.protocol(), binding.host_addr());
+        let (protocol, addr) = (binding.protocol(), taken(binding, (mode, &policy)));
         let (ports, kind) = (binding.host_ports(), SocketKind::Serving);
         world = world.with_socket(Socket { protocol, addr, ports, kind });
     }
@@ -99,7 +106,6 @@ fn in_force(
         world.forwards = false;
         return Ok((Ruleset::empty(Layout::Nftables), world));
     }
-    let policy = args.rules.policy(mode);
     world = world.routing_localnet(&policy);
     world.hairpin_ports = policy.hairpin == Hairpin::Bridge;
     world.bridge_netfilter = world.hairpin_ports;
@@ -109,6 +115,16 @@ fn in_force(
     };
     let by_nat: Vec<_> = bindings.iter().filter(has_network).cloned().collect();
     Ok((compile(networks, &by_nat, &policy)?, world))
+}
+
+/// The host address that a socket has. NAT alone does not translate between the families, and takes no port of the other one.
+fn taken(binding: &Binding, (mode, policy): (Mode, &Policy)) -> HostAddr {
+    let is_alone = mode == Mode::Rules && policy.loopback == Loopback::Nat;
+    match (binding.host_addr(), binding.endpoint().v4(), binding.endpoint().v6()) {
+        (HostAddr::Any, Some(_), None) if is_alone => HostAddr::Ip(Ipv4Addr::UNSPECIFIED.into()),
+        (HostAddr::Any, None, Some(_)) if is_alone => HostAddr::Ip(Ipv6Addr::UNSPECIFIED.into()),
+        (host, ..) => host,
+    }
 }
 
 /// A port of the container, from the published one on, that nobody publishes.
