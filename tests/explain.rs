@@ -114,6 +114,22 @@ fn clients_of_the_family_that_a_container_lacks_are_explained() {
 }
 
 #[test]
+fn a_routed_network_uses_no_host_port() {
+    let args = ["--network=br0=10.1.0.0/24,mode=routed", "8080:80@10.1.0.2"];
+    let routed = "by rules tcp 10.1.0.2:80 is reached at the container's own address; host port 8080 is not used\n";
+    for mode in ["--mode=rules", "--mode=hybrid"] {
+        let text = explained(&[&args[..], &[mode]].concat());
+        assert!(text.contains(routed) && text.contains("\ntcp 10.1.0.2, port 80\n"), "{text}");
+        assert!(!text.contains("*:80") && !text.contains("2001:db8"), "{text}");
+        let row = rows(&text, Way::DirectPublished).next().unwrap();
+        assert!(row.contains("  nftables   client "), "{row}");
+    }
+    // To the proxy it is a container like any other.
+    let text = explained(&[&args[..], &["--mode=proxy"]].concat());
+    assert!(text.contains("\ntcp *:8080 -> 10.1.0.2:80\n"), "{text}");
+}
+
+#[test]
 fn no_proxy_serves_sctp() {
     let text = explained(&["--mode=hybrid", "--network=br0=192.0.2.0/24", "80:80/sctp@192.0.2.2"]);
     let outside = rows(&text, Way::OutsideClient).next().unwrap();

@@ -31,6 +31,7 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
         Mode::Proxy => print(format_args!("{}\n", Table::of_requests(&requests)))?,
         Mode::Hybrid | Mode::Rules => {
             let rules = assume::rules(&networks, &requests, &args.rules.policy(mode))?;
+            assume::routed(&networks, &requests).into_iter().for_each(note);
             note_choices(&networks, &requests);
             if mode == Mode::Hybrid {
                 note("what these rules leave to this host's own sockets the proxy serves");

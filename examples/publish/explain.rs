@@ -2,23 +2,15 @@
 //! kernel, and nothing done.
 
 mod footnotes;
+mod force;
 mod scene;
 mod verdict;
 
-use std::{
-    fmt::Write,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::{fmt::Write, iter};
 
-use portmap::{
-    Binding, BoxError, HostAddr, Port, Protocol,
-    rules::{
-        Family, Hairpin, Layout, Loopback, Network, Policy, Ruleset, Socket, SocketKind, World,
-        compile,
-    },
-};
+use portmap::{Binding, BoxError, Port, rules::Family};
 
-use self::{footnotes::Footnotes, scene::Scene, verdict::verdict};
+use self::{footnotes::Footnotes, force::in_force, scene::Scene, verdict::verdict};
 use crate::{
     args::{Args, Mode},
     assume,
@@ -45,18 +37,29 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
         requests.push(request);
     }
     let said = choice.said().unwrap_or_else(|| format!("mode {}", choice.mode));
-    let bindings = assume::bindings(&networks, &requests);
+    // To the proxy a container's address is one like any other, and host ports lead there.
+    let of_rules = if choice.mode == Mode::Proxy { &[][..] } else { &networks };
+    let bindings = assume::bindings(of_rules, &requests);
+    let routed = assume::routed(of_rules, &requests);
     let (rules, world) = in_force(args, choice.mode, &networks, &bindings)?;
     let serving = match choice.mode {
         Mode::Hybrid | Mode::Proxy => Serving::Proxy,
         Mode::Rules => Serving::Nobody,
     };
     // All of it at once: what fails half way explains nothing.
-    let (mut page, mut notes) = (said + "\n", Footnotes::default());
+    let (mut page, mut notes) = (String::new(), Footnotes::default());
+    iter::once(said).chain(routed).try_for_each(|line| writeln!(page, "{line}"))?;
     for binding in &bindings {
         let scenes = Family::ALL.iter().filter_map(|it| Scene::new(binding, *it, &networks));
-        let scenes: Vec<_> = scenes.collect();
-        writeln!(page, "\n{binding}")?;
+        let mut scenes: Vec<_> = scenes.collect();
+        match assume::is_routed(of_rules, binding.endpoint()) {
+            false => writeln!(page, "\n{binding}")?,
+            true => {
+                let (protocol, to) = (binding.protocol(), binding.endpoint());
+                writeln!(page, "\n{protocol} {to}, port {}", binding.container_ports())?;
+                scenes.retain(|scene| !scene.is_foreign());
+            }
+        }
         for Scene { lan, client, .. } in &scenes {
             let host = lan.addr();
             writeln!(page, "for example, this host is {host} on its LAN, a client {client}")?;
@@ -79,52 +82,6 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
         write!(page, "\n{notes}")?;
     }
     Ok(print(page)?)
-}
-
-/// The rules that there would be, and what packets would meet beside them.
-fn in_force(
-    args: &Args,
-    mode: Mode,
-    networks: &[Network],
-    bindings: &[Binding],
-) -> Result<(Ruleset, World), BoxError> {
-    let policy = args.rules.policy(mode);
-    let mut world = World::new(networks.to_vec());
-    let is_routed = |binding: &Binding| assume::is_routed(networks, binding.endpoint());
-    // A routed network's containers are reached by their own addresses, and no host port is taken. An SCTP port has no socket:
-    // rules alone lead anywhere, and the proxy serves none.
-    let has_socket = |binding: &&Binding| {
-        binding.protocol() != Protocol::Sctp && (mode == Mode::Proxy || !is_routed(binding))
-    };
-    for binding in bindings.iter().filter(has_socket) {
-        let (protocol, addr) = (binding.protocol(), taken(binding, (mode, &policy)));
-        let (ports, kind) = (binding.host_ports(), SocketKind::Serving);
-        world = world.with_socket(Socket { protocol, addr, ports, kind });
-    }
-    if mode == Mode::Proxy {
-        // Nobody has switched it on.
-        world.forwards = false;
-        return Ok((Ruleset::empty(Layout::Nftables), world));
-    }
-    world = world.routing_localnet(&policy);
-    world.hairpin_ports = policy.hairpin == Hairpin::Bridge;
-    world.bridge_netfilter = world.hairpin_ports;
-    let has_network = |binding: &&Binding| {
-        let mut nets = networks.iter().flat_map(Network::subnets);
-        nets.any(|subnet| binding.endpoint().addrs().any(|addr| subnet.net().contains(&addr)))
-    };
-    let by_nat: Vec<_> = bindings.iter().filter(has_network).cloned().collect();
-    Ok((compile(networks, &by_nat, &policy)?, world))
-}
-
-/// The host address that a socket has. NAT alone does not translate between the families, and takes no port of the other one.
-fn taken(binding: &Binding, (mode, policy): (Mode, &Policy)) -> HostAddr {
-    let is_alone = mode == Mode::Rules && policy.loopback == Loopback::Nat;
-    match (binding.host_addr(), binding.endpoint().v4(), binding.endpoint().v6()) {
-        (HostAddr::Any, Some(_), None) if is_alone => HostAddr::Ip(Ipv4Addr::UNSPECIFIED.into()),
-        (HostAddr::Any, None, Some(_)) if is_alone => HostAddr::Ip(Ipv6Addr::UNSPECIFIED.into()),
-        (host, ..) => host,
-    }
 }
 
 /// A port of the container, from the published one on, that nobody publishes.

@@ -80,6 +80,10 @@ async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
         return explain::show(args, &plan, &choice);
     }
     limits::raise();
+    if choice.mode != Mode::Proxy {
+        let routed = assume::routed(&plan.networks(args.networks()), &plan.named());
+        routed.into_iter().for_each(|line| monitor.note(line));
+    }
     match choice.mode {
         Mode::Hybrid => hybrid::run(args, &plan, &choice, monitor, &mut ends).await,
         Mode::Proxy => {

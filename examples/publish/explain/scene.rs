@@ -89,6 +89,11 @@ impl Scene {
         Some(Self { family, lan, gateway, client, container, bridge, own, other })
     }
 
+    /// Whether the container has no address in the callers' family.
+    pub(super) fn is_foreign(&self) -> bool {
+        Family::of(self.container) != self.family
+    }
+
     /// The host's interface on its LAN. Rules go by the names of bridges, so any other does.
     pub(super) fn interface() -> Option<Interface> {
         "eth0".parse().ok()
