@@ -1,6 +1,9 @@
 //! Where the log goes: to standard error, or above a view that is redrawn.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+};
 
 use crate::{
     args::Args,
@@ -16,7 +19,9 @@ pub(crate) fn start(args: &Args, monitor: &Monitor) {
         let monitor = monitor.clone();
         log.with_ansi(false).with_writer(move || Above(monitor.clone())).init();
     } else {
-        log.with_writer(io::stderr).init();
+        // Escapes are for a terminal, and not for who has asked for none (no-color.org).
+        let is_plain = env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+        log.with_ansi(io::stderr().is_terminal() && !is_plain).with_writer(io::stderr).init();
     }
 }
 

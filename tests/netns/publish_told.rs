@@ -33,6 +33,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     let netns = [Need::Netns];
     suite.test("publish_tells_a_program_what_happens", &netns, json);
     suite.test("publish_serves_though_nobody_reads_what_it_tells", &netns, unread);
+    suite.test("publish_logs_without_escapes_into_a_pipe", &netns, log);
     suite.test("publish_shows_a_terminal_who_is_connected", &netns, live);
     suite.test("publish_names_who_has_a_port", &netns, who);
     let setpriv = [Need::Netns, Need::Tool("setpriv")];
@@ -86,6 +87,23 @@ async fn json() -> Result<(), BoxError> {
     assert_eq!(bindings.as_array().map(Vec::len), Some(3));
     assert_eq!(bindings[0]["host"], "*");
     assert_eq!(events.last().map(|event| event["event"].clone()), Some("released".into()));
+    Ok(())
+}
+
+async fn log() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let path = tool()?.to_string_lossy().into_owned();
+    for (limit, is_raised) in [("256", true), ("$(ulimit -Hn)", false)] {
+        let limited = format!("ulimit -Sn {limit}; exec {path} -v --plain 8080:80 --to 192.0.2.2");
+        let mut tool = lab.host().command("sh", ["-c", &limited]).await?;
+        tool.read_until("Ctrl-C ends it.\n").await?;
+        signal(&tool, Signal::SIGINT)?;
+        assert!(tool.wait().await?.success());
+        let said = tool.transcript();
+        let raised = " INFO the limit of open descriptors is raised from=256 ";
+        assert_eq!(said.contains(raised), is_raised, "{said}");
+        assert!(!said.contains('\x1b'), "{said:?}");
+    }
     Ok(())
 }
 
