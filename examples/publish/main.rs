@@ -27,6 +27,7 @@ mod nat;
 mod output;
 mod plan;
 mod proxy;
+mod remedy;
 mod rules;
 mod target;
 mod want;
@@ -61,7 +62,7 @@ async fn run(args: &Args) -> ExitCode {
     log::start(args, &monitor);
     let done = match &args.command {
         Some(command) => other(command).await,
-        None => publish(args, &monitor).await.map(|()| ExitCode::SUCCESS),
+        None => publish(args, &monitor).await.map(|()| ExitCode::SUCCESS).map_err(remedy::explain),
     };
     printer.finish();
     done.unwrap_or_else(|error| output::fail(&error))

@@ -350,6 +350,11 @@ async fn firewall() -> Result<(), BoxError> {
         "{}",
         answer.stdout
     );
+    let refused = host.exec(&path, ["--mode", "rules", "8080:80"]).await?;
+    assert_eq!(refused.status.code(), Some(1));
+    let why = "publish: chain ahead in table inet wall drops forwarded packets by default, so NAT cannot work: \
+               where its rules accept what is published, say --foreign-drop ignore; ";
+    assert!(refused.stderr.starts_with(why), "{}", refused.stderr);
     // What it advises mends it.
     let advised = answer.stdout.lines().find_map(|line| line.trim().strip_prefix("# nft insert"));
     let advised =
@@ -367,6 +372,11 @@ async fn firewall() -> Result<(), BoxError> {
     assert!(host.exec("nft", [chain]).await?.status.success());
     let answer = host.exec(&path, ["doctor"]).await?;
     assert!(answer.stdout.contains("# publish --foreign-drop open, or "), "{}", answer.stdout);
+    assert!(host.exec("nft", ["delete table inet wall"]).await?.status.success());
+    let refused = host.exec(&path, ["--mode", "rules", "8080:80"]).await?;
+    let why = "publish: chain FORWARD in table ipv4 filter of iptables (nf_tables) drops forwarded packets by default, \
+               so NAT cannot work: --foreign-drop open opens a way, ";
+    assert!(refused.stderr.starts_with(why), "{}", refused.stderr);
     let without = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
     let answer = host.exec("setpriv", without.into_iter().chain([path.as_str(), "doctor"])).await?;
     assert!(answer.stdout.contains("?      nftables"), "{}", answer.stdout);
