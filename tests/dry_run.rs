@@ -174,7 +174,7 @@ fn options_that_make_no_sense_together_are_refused() {
         (&["80@web"], "endpoint \"web\" is not an IP address\n"),
         (&["--mode=rules", "--network=b r=10.0.0.0/24", "80"], "interface name \"b r\" has ' '"),
         (&["--mode=rules", "--network=br=10.0.0.1/24", "80"], "10.0.0.0/24 is meant\n"),
-        (&["--mode=rules", "--prefix=INPUT", "80"], "prefix \"INPUT\" is not a free name"),
+        (&["--mode=rules", "--prefix=INPUT", "80"], "prefix \"INPUT\" is a name that iptables"),
     ];
     for (args, message) in cases {
         let (status, said) = complaint(args);
