@@ -127,6 +127,8 @@ fn a_routed_network_uses_no_host_port() {
     // To the proxy it is a container like any other.
     let text = explained(&[&args[..], &["--mode=proxy"]].concat());
     assert!(text.contains("\ntcp *:8080 -> 10.1.0.2:80\n"), "{text}");
+    let dropped = "dropped: the host does not forward, unless somebody has switched that on\n";
+    assert!(text.contains(dropped), "{text}");
 }
 
 #[test]

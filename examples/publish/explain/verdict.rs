@@ -69,7 +69,9 @@ pub(super) fn verdict(
             let rule = by_rule.then(|| note(traced.decision())).flatten();
             let why = match (rule, why) {
                 (Some(rule), _) => format!("by {rule}"),
-                (None, Loss::NotForwarded) => format!("{why}, or somebody has switched that on"),
+                (None, Loss::NotForwarded) => {
+                    format!("{why}, unless somebody has switched that on")
+                }
                 (None, _) => why.to_string(),
             };
             match traced.end {
