@@ -39,6 +39,7 @@ impl FromStr for Target {
         // No address begins like these.
         Ok(match text.split_once(':') {
             Some(("pid", pid)) => Self::Process(parse_pid(pid)?),
+            Some(("netns", "")) => return Err("netns: is without a path".into()),
             Some(("netns", path)) => Self::Namespace(path.into()),
             Some(("docker", name)) => Self::Docker(name.parse()?),
             _ => Self::At(text.parse()?),
