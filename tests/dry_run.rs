@@ -157,7 +157,7 @@ tcp       *:(ephemeral, 4)      192.0.2.3:1000-1003, [2001:db8::3]:1000-1003
 #[test]
 fn options_that_make_no_sense_together_are_refused() {
     let network = "--network=br0=10.0.0.0/24";
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 21] = [
         (
             &["--mode=proxy", "--backend=iptables", "80"],
             "error: --backend is for --mode hybrid and rules\n",
@@ -171,7 +171,17 @@ fn options_that_make_no_sense_together_are_refused() {
         (&["--dry-run"], "error: nothing to print: a SPEC is missing\n"),
         (&["--dry-run", "--mode=rules"], "error: nothing to print: neither a SPEC nor a --network"),
         (&["--mode=rules", network], "required arguments were not provided"),
-        (&["80@web"], "endpoint \"web\" is not an IP address\n"),
+        (&["80@web"], "endpoint \"web\" is not an IP address; @docker:web?\n"),
+        (&["80", "--to=web"], "endpoint \"web\" is not an IP address; --docker web?\n"),
+        (
+            &["80", "--to=[fd00::2]"],
+            "endpoint \"[fd00::2]\" is not an IP address: without brackets here\n",
+        ),
+        (&["80", "--to=192.0.2"], "endpoint \"192.0.2\" is not an IP address\n"),
+        (&["-p", "8080:80"], "error: no -p here, the SPEC alone: publish 8080:80\n"),
+        (&["-p8080:80"], "error: no -p here, the SPEC alone: publish 8080:80\n"),
+        (&["0:80"], "host port 0 is not between 1 and 65535; leave it out for a free one\n"),
+        (&["::80"], "host address is empty; leave its colon out for every address"),
         (&["--mode=rules", "--network=b r=10.0.0.0/24", "80"], "interface name \"b r\" has ' '"),
         (&["--mode=rules", "--network=br=10.0.0.1/24", "80"], "10.0.0.0/24 is meant\n"),
         (&["--mode=rules", "--prefix=INPUT", "80"], "prefix \"INPUT\" is a name that iptables"),

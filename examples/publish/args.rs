@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use clap::{
+    CommandFactory, Parser, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use portmap::{proxy::SourceAddress, rules::Network};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -116,7 +119,17 @@ pub(crate) enum Source {
 impl Args {
     /// Reads the command line; where that makes no sense, says why and ends the process.
     pub(crate) fn read() -> Self {
-        let args = Self::try_parse().unwrap_or_else(|error| end(&error));
+        let args =
+            Self::try_parse().unwrap_or_else(|error| match error.get(ContextKind::InvalidArg) {
+                // Clap would advise `-- -p`.
+                Some(ContextValue::String(option))
+                    if ["-p", "--publish"].contains(&option.as_str()) =>
+                {
+                    let message = format!("no {option} here, the SPEC alone: publish 8080:80");
+                    end(&Self::command().error(ErrorKind::UnknownArgument, message))
+                }
+                _ => end(&error),
+            });
         if args.command.is_none()
             && let Err(message) = args.check()
         {
