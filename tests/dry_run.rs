@@ -310,6 +310,22 @@ fn what_cannot_be_written_is_an_error_and_no_panic() {
     }
 }
 
+/// What failed is pasted behind `doctor`.
+#[test]
+fn doctor_takes_the_words_of_a_publish() {
+    let words = "--mode rules --network br0=10.0.0.0/24 --docker web --drain 3 --prefix A -v --plain --source proxy-v2 \
+                 127.0.0.1::80@192.0.2.2 127.0.0.1::81/udp@docker:web 127.0.0.1::82@pid:1";
+    let output = run(&["doctor"].into_iter().chain(words.split_whitespace()).collect::<Vec<_>>());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for spec in ["80/tcp", "81/udp", "82/tcp"] {
+        assert!(text.contains(&format!("there is a free port for 127.0.0.1::{spec}\n")), "{text}");
+    }
+    let help = printed(&["doctor", "--help"]);
+    assert!(!help.contains("--prefix") && help.contains("accepted, and not looked at"), "{help}");
+    assert_eq!(complaint(&["doctor", "--nonsense"]).0, Some(2));
+    assert_eq!(complaint(&["doctor", "80@web"]).0, Some(2));
+}
+
 /// `head` has read enough, say.
 #[test]
 fn a_reader_that_has_gone_is_told_nothing() {

@@ -3,21 +3,18 @@
 mod command;
 mod generate;
 mod help;
+mod line;
 mod rules;
 mod target;
 
 use std::{
     fmt::{self, Display, Formatter},
     io::IsTerminal,
-    process,
     str::FromStr,
     time::Duration,
 };
 
-use clap::{
-    CommandFactory, Parser, ValueEnum,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::{Parser, ValueEnum};
 use portmap::{proxy::SourceAddress, rules::Network};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -117,27 +114,6 @@ pub(crate) enum Source {
 }
 
 impl Args {
-    /// Reads the command line; where that makes no sense, says why and ends the process.
-    pub(crate) fn read() -> Self {
-        let args =
-            Self::try_parse().unwrap_or_else(|error| match error.get(ContextKind::InvalidArg) {
-                // Clap would advise `-- -p`.
-                Some(ContextValue::String(option))
-                    if ["-p", "--publish"].contains(&option.as_str()) =>
-                {
-                    let message = format!("no {option} here, the SPEC alone: publish 8080:80");
-                    end(&Self::command().error(ErrorKind::UnknownArgument, message))
-                }
-                _ => end(&error),
-            });
-        if args.command.is_none()
-            && let Err(message) = args.check()
-        {
-            end(&Self::command().error(ErrorKind::ArgumentConflict, message));
-        }
-        args
-    }
-
     /// Finds options that cannot be meant together.
     fn check(&self) -> Result<(), String> {
         let asked = self.asked();
@@ -238,16 +214,6 @@ impl Args {
         };
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level))
     }
-}
-
-/// Prints what clap has to say, help or a complaint, and ends the process: by 1 where help was asked for and cannot be printed,
-/// where clap's own way would be 0.
-fn end(error: &clap::Error) -> ! {
-    let status = match (error.print(), error.exit_code()) {
-        (Err(_), 0) => 1,
-        (_, status) => status,
-    };
-    process::exit(status)
 }
 
 /// A value, or all that is wrong with it on one line: clap prints one level alone.

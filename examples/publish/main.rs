@@ -98,7 +98,10 @@ async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
 async fn other(command: &Command) -> Result<ExitCode, BoxError> {
     match command {
         Command::Who { questions } => Ok(who::answer(questions).await?),
-        Command::Doctor { specs, json } => Ok(doctor::examine(specs, *json).await?),
+        Command::Doctor { wants, json } => {
+            let specs: Vec<_> = wants.iter().map(|want| want.spec.clone()).collect();
+            doctor::examine(&specs, *json).await
+        }
         Command::Completions { shell } => printed(&completions(*shell)?),
         Command::Man => printed(&man()?),
     }

@@ -41,6 +41,8 @@ not see, it says.
 Examples:
   publish doctor                         this host
   publish doctor 8080:80 32768-33000:80  and whether these ports can be had
+  publish doctor --mode rules --network br0=10.0.0.0/24 8080:80@10.0.0.2
+                                         the words of a publish that failed: its ports alone count
   publish doctor --json | jq -r '.[] | select(.state == \"wrong\") | .mend'";
 
 pub(super) const COMPLETIONS: &str = "\
