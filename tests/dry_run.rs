@@ -157,7 +157,7 @@ tcp       *:(ephemeral, 4)      192.0.2.3:1000-1003, [2001:db8::3]:1000-1003
 #[test]
 fn options_that_make_no_sense_together_are_refused() {
     let network = "--network=br0=10.0.0.0/24";
-    let cases: [(&[&str], &str); 21] = [
+    let cases: [(&[&str], &str); 23] = [
         (
             &["--mode=proxy", "--backend=iptables", "80"],
             "error: --backend is for --mode hybrid and rules\n",
@@ -180,6 +180,8 @@ fn options_that_make_no_sense_together_are_refused() {
         (&["80", "--to=192.0.2"], "endpoint \"192.0.2\" is not an IP address\n"),
         (&["-p", "8080:80"], "error: no -p here, the SPEC alone: publish 8080:80\n"),
         (&["-p8080:80"], "error: no -p here, the SPEC alone: publish 8080:80\n"),
+        (&["80", "--drain=0.5"], "\"0.5\" is not a number of whole seconds\n"),
+        (&["80", "--drain=x"], "\"x\" is not a number of whole seconds\n"),
         (&["0:80"], "host port 0 is not between 1 and 65535; leave it out for a free one\n"),
         (&["::80"], "host address is empty; leave its colon out for every address"),
         (&["--mode=rules", "--network=b r=10.0.0.0/24", "80"], "interface name \"b r\" has ' '"),

@@ -62,8 +62,9 @@ pub(crate) struct Args {
     #[arg(long)]
     plain: bool,
 
-    /// How many seconds connections that the proxy serves may go on after Ctrl-C: 1 unless told otherwise
-    #[arg(long, value_name = "SECONDS")]
+    /// How many whole seconds connections that the proxy serves may go on after Ctrl-C: 1 unless told otherwise (5 is what the
+    /// library has)
+    #[arg(long, value_name = "SECONDS", value_parser = whole_seconds)]
     drain: Option<u32>,
 
     /// Tell more on standard error: -v what happens, -vv all details
@@ -214,6 +215,10 @@ impl Args {
         };
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level))
     }
+}
+
+fn whole_seconds(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a number of whole seconds"))
 }
 
 /// A value, or all that is wrong with it on one line: clap prints one level alone.
