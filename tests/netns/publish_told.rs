@@ -279,6 +279,12 @@ async fn who_unseen() -> Result<(), BoxError> {
     let free = host.exec("setpriv", without.into_iter().chain(asked)).await?;
     let unknown = "127.0.0.1:54/udp is in nobody's use that can be seen; taking it needs CAP_NET_BIND_SERVICE\n";
     assert_eq!((free.status.code(), free.stdout.as_str()), (Some(1), unknown));
+    // The socket is of who has more privilege: whose it is can be seen, and no more.
+    let asked = [path.as_str(), "127.0.0.1:9053:53/udp", "--to", "192.0.2.2"];
+    let _other = host.run(UdpSocket::bind("127.0.0.1:9053")).await?;
+    let refused = host.exec("setpriv", without.into_iter().chain(asked)).await?;
+    let whose = "publish: 127.0.0.1:9053/udp is in use by a process of user 0\n";
+    assert_eq!((refused.status.code(), refused.stderr.as_str()), (Some(1), whose));
     let taken = host.exec(&path, ["who", "127.0.0.1:53/udp"]).await?;
     assert!(taken.stdout.contains(&format!("(pid {})", std::process::id())), "{}", taken.stdout);
     Ok(())

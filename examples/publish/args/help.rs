@@ -28,7 +28,7 @@ Examples:
   publish doctor 8080:80                 what stands in the way here, and what mends it";
 
 pub(super) const WHO: &str = "\
-Exit status: 0 where somebody has one of the ports, 1 where all are free.
+Exit status: 0 where somebody has one of the ports, 1 where nobody has: they are free, or cannot be taken, and it says why.
 
 Examples:
   publish who 8080                       TCP and UDP, on any address
