@@ -255,7 +255,14 @@ fn completions_and_the_manual_page_are_printed() {
         assert!(script.contains("doctor") && script.contains("netns"), "{shell}: {script}");
     }
     let page = printed(&["man"]);
-    assert!(page.contains(".TH publish 1") && page.contains("SH EXAMPLES"), "{page}");
+    assert!(page.contains(".TH publish 1") && page.contains("SH \"EXAMPLES\""), "{page}");
+    let status =
+        "0 where all went well: what was published is released after Ctrl-C, SIGTERM or SIGHUP.";
+    assert!(
+        page.replace("\\-", "-").contains(&format!("SH \"EXIT STATUS\"\n.nf\n{status}")),
+        "{page}"
+    );
+    assert!(printed(&["--help"]).contains(&format!("\nExit status: {status}")));
     for line in ["publish who 8080/tcp", "PUBLISH DOCTOR", "Exit status: 0 where somebody has"] {
         assert!(page.replace("\\-", "-").contains(line), "{line}: {page}");
     }

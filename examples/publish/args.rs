@@ -29,7 +29,7 @@ use crate::{BoxError, monitor::Style, output, want::Want};
 
 /// Publish container ports on this host, until Ctrl-C.
 #[derive(Debug, Parser)]
-#[command(name = "publish", version, after_help = help::EXAMPLES)]
+#[command(name = "publish", version, after_help = help::behind())]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
     /// What to publish: [IP:][HOST[-END]:]PORT[-END][/PROTO], as after Docker's -p, and behind it, for a container of its

@@ -32,8 +32,11 @@ pub(crate) fn man() -> Result<String, BoxError> {
         writeln!(page, ".SH \"PUBLISH {}\"", command.get_name().to_uppercase())?;
         verbatim(&mut page, &command.render_long_help().to_string())?;
     }
-    writeln!(page, ".SH EXAMPLES")?;
-    verbatim(&mut page, help::EXAMPLES.trim_start_matches("Examples:\n"))?;
+    let examples = help::EXAMPLES.trim_start_matches("Examples:\n");
+    for (heading, text) in [("EXIT STATUS", help::STATUS), ("EXAMPLES", examples)] {
+        writeln!(page, ".SH \"{heading}\"")?;
+        verbatim(&mut page, text)?;
+    }
     Ok(String::from_utf8(page)?)
 }
 

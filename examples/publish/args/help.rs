@@ -1,5 +1,10 @@
 //! What stands behind the options.
 
+/// Without the word that stands above it: in the manual page that is a heading.
+pub(super) const STATUS: &str = "\
+0 where all went well: what was published is released after Ctrl-C, SIGTERM or SIGHUP. 1 after an error, which is on standard
+error, or where standard output could not be written. 2 where the command line makes no sense.";
+
 pub(super) const EXAMPLES: &str = "\
 Examples:
   publish 8080:80                        a webapp, on port 8080 of every address of this host: by NAT and the proxy where
@@ -26,6 +31,11 @@ Examples:
                                          the rules for a container of docker0, and nothing done
   publish who 8080/tcp                   who has a port
   publish doctor 8080:80                 what stands in the way here, and what mends it";
+
+/// Both, behind the options.
+pub(super) fn behind() -> String {
+    format!("Exit status: {STATUS}\n\n{EXAMPLES}")
+}
 
 pub(super) const WHO: &str = "\
 Exit status: 0 where somebody has one of the ports, 1 where nobody has: they are free, or cannot be taken, and it says why.
