@@ -157,7 +157,7 @@ tcp       *:(ephemeral, 4)      192.0.2.3:1000-1003, [2001:db8::3]:1000-1003
 #[test]
 fn options_that_make_no_sense_together_are_refused() {
     let network = "--network=br0=10.0.0.0/24";
-    let cases: [(&[&str], &str); 23] = [
+    let cases: [(&[&str], &str); 24] = [
         (
             &["--mode=proxy", "--backend=iptables", "80"],
             "error: --backend is for --mode hybrid and rules\n",
@@ -186,6 +186,10 @@ fn options_that_make_no_sense_together_are_refused() {
         (&["::80"], "host address is empty; leave its colon out for every address"),
         (&["--mode=rules", "--network=b r=10.0.0.0/24", "80"], "interface name \"b r\" has ' '"),
         (&["--mode=rules", "--network=br=10.0.0.1/24", "80"], "10.0.0.0/24 is meant\n"),
+        (
+            &["--mode=rules", "--network=br=0.0.0.0/0", "80"],
+            "subnet 0.0.0.0/0 is every address there is\n",
+        ),
         (&["--mode=rules", "--prefix=INPUT", "80"], "prefix \"INPUT\" is a name that iptables"),
     ];
     for (args, message) in cases {
@@ -199,7 +203,7 @@ fn options_that_make_no_sense_together_are_refused() {
 fn what_cannot_be_in_force_is_not_printed() {
     let network = "--network=br0=10.0.0.0/24";
     let closed = "--network=br2=10.0.2.0/24,internal";
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 17] = [
         (
             &["--mode=rules", "--dry-run", network, "80:80@10.0.1.2"],
             "container 10.0.1.2 lies in no network: add its --network BRIDGE=SUBNET",
@@ -228,6 +232,27 @@ fn what_cannot_be_in_force_is_not_printed() {
         (
             &["--mode=proxy", "--dry-run", "--source=proxy-v1", "80:80/udp@10.0.0.2"],
             "version 1 of the PROXY protocol has no UDP; version 2 has",
+        ),
+        (
+            &["--mode=rules", "--dry-run", network, "80:80@10.0.0.1"],
+            "container address 10.0.0.1 is the gateway of br0",
+        ),
+        (
+            &["--mode=hybrid", "--dry-run", network, "80:80@10.0.0.0"],
+            "container address 10.0.0.0 is the network or broadcast address of 10.0.0.0/24",
+        ),
+        (
+            &["--mode=hybrid", "--explain", network, "80:80@10.0.0.255"],
+            "container address 10.0.0.255 is the network or broadcast address of 10.0.0.0/24",
+        ),
+        (&["80:80@fe80::1"], "fe80::1 does not say on which link the container is"),
+        (
+            &["--mode=proxy", "224.0.0.1:80:80@10.0.0.2"],
+            "224.0.0.1 is no address to publish on: it is for many hosts",
+        ),
+        (
+            &["--mode=proxy", "--dry-run", "255.255.255.255:80:80/udp@10.0.0.2"],
+            "255.255.255.255 is no address to publish on: it is for many hosts",
         ),
         (
             &["--dry-run", "8080:8080@127.0.0.1"],

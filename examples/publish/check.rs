@@ -51,6 +51,10 @@ fn by_proxy(args: &Args, plan: &Plan) -> Result<(), BoxError> {
     let here = plan.containers().iter().filter(|one| one.reach.inside.is_none());
     here.map(|one| &one.request).try_for_each(|request| not_to_itself(&exact(request)))?;
     if args.source() == SourceAddress::Transparent {
+        if let Some(inside) = plan.containers().iter().find(|one| one.reach.inside.is_some()) {
+            let needs = "--source transparent needs a container's address on this host";
+            return Err(format!("{needs}: {} has none", inside.reach).into());
+        }
         plan.check_places(&plan.networks(args.networks()))?;
     }
     Ok(())

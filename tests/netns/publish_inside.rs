@@ -133,6 +133,12 @@ async fn errors() -> Result<(), BoxError> {
         assert_eq!(ended.status.code(), Some(status), "{args:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(message), "{args:?}: {}", ended.stderr);
     }
+    let container = lonely("lonely").await?;
+    let sleeper = container.command("sleep", ["60"]).await?;
+    let pid = sleeper.pid().ok_or("it has ended")?.to_string();
+    let ended = lab.host().exec(&tool, ["80", "--source", "transparent", "--pid", &pid]).await?;
+    let needs = "publish: --source transparent needs a container's address on this host: ";
+    assert!(ended.stderr.starts_with(needs), "{}", ended.stderr);
     assert_eq!(listeners(lab.host()).await?, 0);
     Ok(())
 }
