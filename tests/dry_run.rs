@@ -67,7 +67,8 @@ fn the_rules_are_the_golden_ones() {
         ("loopback-address", NETWORKS, &["--hairpin=bridge", "127.0.0.1:8080:80@192.0.2.2"]),
         ("trusted-interface", trusted, &["--hairpin=bridge", WEB]),
         ("icc-off", icc_off, &["--hairpin=bridge", WEB]),
-        ("internal", internal, &["--hairpin=bridge", WEB]),
+        // No container of it can be published: its rules are there all the same.
+        ("internal", internal, &["--hairpin=bridge"]),
         ("nat-unprotected", unprotected, &["--hairpin=bridge", WEB]),
         ("routed", routed, &["--hairpin=bridge", WEB]),
     ];
@@ -156,7 +157,7 @@ tcp       *:(ephemeral, 4)      192.0.2.3:1000-1003, [2001:db8::3]:1000-1003
 #[test]
 fn options_that_make_no_sense_together_are_refused() {
     let network = "--network=br0=10.0.0.0/24";
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 24] = [
         (
             &["--mode=proxy", "--backend=iptables", "80"],
             "error: --backend is for --mode hybrid and rules\n",
@@ -170,10 +171,26 @@ fn options_that_make_no_sense_together_are_refused() {
         (&["--dry-run"], "error: nothing to print: a SPEC is missing\n"),
         (&["--dry-run", "--mode=rules"], "error: nothing to print: neither a SPEC nor a --network"),
         (&["--mode=rules", network], "required arguments were not provided"),
-        (&["80@web"], "endpoint \"web\" is not an IP address\n"),
+        (&["80@web"], "endpoint \"web\" is not an IP address; @docker:web?\n"),
+        (&["80", "--to=web"], "endpoint \"web\" is not an IP address; --docker web?\n"),
+        (
+            &["80", "--to=[fd00::2]"],
+            "endpoint \"[fd00::2]\" is not an IP address: without brackets here\n",
+        ),
+        (&["80", "--to=192.0.2"], "endpoint \"192.0.2\" is not an IP address\n"),
+        (&["-p", "8080:80"], "error: no -p here, the SPEC alone: publish 8080:80\n"),
+        (&["-p8080:80"], "error: no -p here, the SPEC alone: publish 8080:80\n"),
+        (&["80", "--drain=0.5"], "\"0.5\" is not a number of whole seconds\n"),
+        (&["80", "--drain=x"], "\"x\" is not a number of whole seconds\n"),
+        (&["0:80"], "host port 0 is not between 1 and 65535; leave it out for a free one\n"),
+        (&["::80"], "host address is empty; leave its colon out for every address"),
         (&["--mode=rules", "--network=b r=10.0.0.0/24", "80"], "interface name \"b r\" has ' '"),
         (&["--mode=rules", "--network=br=10.0.0.1/24", "80"], "10.0.0.0/24 is meant\n"),
-        (&["--mode=rules", "--prefix=INPUT", "80"], "prefix \"INPUT\" is not a free name"),
+        (
+            &["--mode=rules", "--network=br=0.0.0.0/0", "80"],
+            "subnet 0.0.0.0/0 is every address there is\n",
+        ),
+        (&["--mode=rules", "--prefix=INPUT", "80"], "prefix \"INPUT\" is a name that iptables"),
     ];
     for (args, message) in cases {
         let (status, said) = complaint(args);
@@ -185,7 +202,8 @@ fn options_that_make_no_sense_together_are_refused() {
 #[test]
 fn what_cannot_be_in_force_is_not_printed() {
     let network = "--network=br0=10.0.0.0/24";
-    let cases: [(&[&str], &str); 8] = [
+    let closed = "--network=br2=10.0.2.0/24,internal";
+    let cases: [(&[&str], &str); 17] = [
         (
             &["--mode=rules", "--dry-run", network, "80:80@10.0.1.2"],
             "container 10.0.1.2 lies in no network: add its --network BRIDGE=SUBNET",
@@ -215,6 +233,39 @@ fn what_cannot_be_in_force_is_not_printed() {
             &["--mode=proxy", "--dry-run", "--source=proxy-v1", "80:80/udp@10.0.0.2"],
             "version 1 of the PROXY protocol has no UDP; version 2 has",
         ),
+        (
+            &["--mode=rules", "--dry-run", network, "80:80@10.0.0.1"],
+            "container address 10.0.0.1 is the gateway of br0",
+        ),
+        (
+            &["--mode=hybrid", "--dry-run", network, "80:80@10.0.0.0"],
+            "container address 10.0.0.0 is the network or broadcast address of 10.0.0.0/24",
+        ),
+        (
+            &["--mode=hybrid", "--explain", network, "80:80@10.0.0.255"],
+            "container address 10.0.0.255 is the network or broadcast address of 10.0.0.0/24",
+        ),
+        (&["80:80@fe80::1"], "fe80::1 does not say on which link the container is"),
+        (
+            &["--mode=proxy", "224.0.0.1:80:80@10.0.0.2"],
+            "224.0.0.1 is no address to publish on: it is for many hosts",
+        ),
+        (
+            &["--mode=proxy", "--dry-run", "255.255.255.255:80:80/udp@10.0.0.2"],
+            "255.255.255.255 is no address to publish on: it is for many hosts",
+        ),
+        (
+            &["--dry-run", "8080:8080@127.0.0.1"],
+            "tcp *:8080 -> 127.0.0.1:8080 leads back to this host, where tcp *:8080 -> 127.0.0.1:8080 is published",
+        ),
+        (
+            &["--mode=rules", "--dry-run", closed, "80:80@10.0.2.2"],
+            "container 10.0.2.2 lies in an internal network, where NAT has no way in; --mode proxy has",
+        ),
+        (
+            &["--mode=hybrid", "--explain", closed, "80:80@10.0.2.2"],
+            "container 10.0.2.2 lies in an internal network, where NAT has no way in; --mode proxy has",
+        ),
     ];
     for (args, message) in cases {
         assert_eq!(complaint(args), (Some(1), format!("publish: {message}\n")), "{args:?}");
@@ -229,7 +280,14 @@ fn completions_and_the_manual_page_are_printed() {
         assert!(script.contains("doctor") && script.contains("netns"), "{shell}: {script}");
     }
     let page = printed(&["man"]);
-    assert!(page.contains(".TH publish 1") && page.contains("SH EXAMPLES"), "{page}");
+    assert!(page.contains(".TH publish 1") && page.contains("SH \"EXAMPLES\""), "{page}");
+    let status =
+        "0 where all went well: what was published is released after Ctrl-C, SIGTERM or SIGHUP.";
+    assert!(
+        page.replace("\\-", "-").contains(&format!("SH \"EXIT STATUS\"\n.nf\n{status}")),
+        "{page}"
+    );
+    assert!(printed(&["--help"]).contains(&format!("\nExit status: {status}")));
     for line in ["publish who 8080/tcp", "PUBLISH DOCTOR", "Exit status: 0 where somebody has"] {
         assert!(page.replace("\\-", "-").contains(line), "{line}: {page}");
     }
@@ -252,4 +310,61 @@ fn targets_stand_behind_a_spec() {
         assert_eq!(status, Some(2), "{args:?}: {said}");
         assert!(said.contains(message), "{args:?}: {said}");
     }
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error_and_no_panic() {
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let printing: [&[&str]; 7] = [
+        &["--dry-run", "8080:80@192.0.2.2"],
+        &["--explain", "8080:80@192.0.2.2"],
+        &["who", "127.0.0.1:9/udp"],
+        &["doctor"],
+        &["man"],
+        &["completions", "bash"],
+        &["--help"],
+    ];
+    for args in printing {
+        let output = Command::new(tool()).args(args).stdout(full()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        let wanted = "publish: standard output cannot be written: ";
+        assert!(said.contains(wanted) || args == ["--help"], "{args:?}: {said}");
+    }
+    // What goes to standard error does not decide anything.
+    let complaining: [(&[&str], i32); 4] = [
+        (&["--mode=rules", "--dry-run", "8080:80"], 0),
+        (&["-vv", "--dry-run", "8080:80@192.0.2.2"], 0),
+        (&["--mode=rules", "--dry-run", "80:80@10.0.1.2"], 1),
+        (&["--nonsense"], 2),
+    ];
+    for (args, status) in complaining {
+        let output = Command::new(tool()).args(args).stderr(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{args:?}");
+    }
+}
+
+/// What failed is pasted behind `doctor`.
+#[test]
+fn doctor_takes_the_words_of_a_publish() {
+    let words = "--mode rules --network br0=10.0.0.0/24 --docker web --drain 3 --prefix A -v --plain --source proxy-v2 \
+                 127.0.0.1::80@192.0.2.2 127.0.0.1::81/udp@docker:web 127.0.0.1::82@pid:1";
+    let output = run(&["doctor"].into_iter().chain(words.split_whitespace()).collect::<Vec<_>>());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for spec in ["80/tcp", "81/udp", "82/tcp"] {
+        assert!(text.contains(&format!("there is a free port for 127.0.0.1::{spec}\n")), "{text}");
+    }
+    let help = printed(&["doctor", "--help"]);
+    assert!(!help.contains("--prefix") && help.contains("accepted, and not looked at"), "{help}");
+    assert_eq!(complaint(&["doctor", "--nonsense"]).0, Some(2));
+    assert_eq!(complaint(&["doctor", "80@web"]).0, Some(2));
+}
+
+/// `head` has read enough, say.
+#[test]
+fn a_reader_that_has_gone_is_told_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(tool()).arg("man").stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0));
 }

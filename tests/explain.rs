@@ -96,10 +96,57 @@ fn rules_without_their_proxy_leave_paths_to_nobody() {
 }
 
 #[test]
+fn clients_of_the_family_that_a_container_lacks_are_explained() {
+    let cases = [
+        ("hybrid", "192.0.2.2", "  the proxy  gateway 192.0.2.1 "),
+        ("hybrid", "2001:db8:2::2", "  the proxy  gateway 2001:db8:2::1 "),
+        ("rules", "192.0.2.2", "  refused: no socket there"),
+    ];
+    for (mode, to, wanted) in cases {
+        let network = "--network=br0=192.0.2.0/24,2001:db8:2::/64";
+        let text = explained(&[network, "--mode", mode, "8080:80", "--to", to]);
+        for path in [Way::OutsideClient, Way::Loopback, Way::OwnAddress] {
+            let other = |row: &&str| row.contains(" -> [") == to.contains('.');
+            let row = rows(&text, path).find(other).unwrap();
+            assert!(row.contains(wanted), "{mode} {to}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_routed_network_uses_no_host_port() {
+    let args = ["--network=br0=10.1.0.0/24,mode=routed", "8080:80@10.1.0.2"];
+    let routed = "by rules tcp 10.1.0.2:80 is reached at the container's own address; host port 8080 is not used\n";
+    for mode in ["--mode=rules", "--mode=hybrid"] {
+        let text = explained(&[&args[..], &[mode]].concat());
+        assert!(text.contains(routed) && text.contains("\ntcp 10.1.0.2, port 80\n"), "{text}");
+        assert!(!text.contains("*:80") && !text.contains("2001:db8"), "{text}");
+        let row = rows(&text, Way::DirectPublished).next().unwrap();
+        assert!(row.contains("  nftables   client "), "{row}");
+    }
+    // To the proxy it is a container like any other.
+    let text = explained(&[&args[..], &["--mode=proxy"]].concat());
+    assert!(text.contains("\ntcp *:8080 -> 10.1.0.2:80\n"), "{text}");
+    let dropped = "dropped: the host does not forward, unless somebody has switched that on\n";
+    assert!(text.contains(dropped), "{text}");
+}
+
+#[test]
+fn no_proxy_serves_sctp() {
+    let text = explained(&["--mode=hybrid", "--network=br0=192.0.2.0/24", "80:80/sctp@192.0.2.2"]);
+    let outside = rows(&text, Way::OutsideClient).next().unwrap();
+    assert!(outside.contains("  nftables  "), "{outside}");
+    for path in [Way::Loopback, Way::SameNetwork, Way::Itself] {
+        let row = rows(&text, path).next().unwrap();
+        assert!(row.contains("  nobody  ") && row.contains("  refused: no socket there"), "{row}");
+    }
+}
+
+#[test]
 fn a_mode_that_was_not_asked_for_is_explained() {
     let text = explained(&["8080:80", "--to", "192.0.2.2"]);
     assert!(text.starts_with("mode proxy: "), "{text}");
-    assert!(text.contains("  this host, 198.51.100.1 "), "{text}");
+    assert!(text.contains("  this host's address toward it  "), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod command;
 mod generate;
 mod help;
+mod line;
 mod rules;
 mod target;
 
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use clap::{Parser, ValueEnum};
 use portmap::{proxy::SourceAddress, rules::Network};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -28,7 +29,7 @@ use crate::{BoxError, monitor::Style, output, want::Want};
 
 /// Publish container ports on this host, until Ctrl-C.
 #[derive(Debug, Parser)]
-#[command(name = "publish", version, after_help = help::EXAMPLES)]
+#[command(name = "publish", version, after_help = help::behind())]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
     /// What to publish: [IP:][HOST[-END]:]PORT[-END][/PROTO], as after Docker's -p, and behind it, for a container of its
@@ -61,8 +62,9 @@ pub(crate) struct Args {
     #[arg(long)]
     plain: bool,
 
-    /// How many seconds connections that the proxy serves may go on after Ctrl-C: 1 unless told otherwise
-    #[arg(long, value_name = "SECONDS")]
+    /// How many whole seconds connections that the proxy serves may go on after Ctrl-C: 1 unless told otherwise (5 is what the
+    /// library has)
+    #[arg(long, value_name = "SECONDS", value_parser = whole_seconds)]
     drain: Option<u32>,
 
     /// Tell more on standard error: -v what happens, -vv all details
@@ -113,17 +115,6 @@ pub(crate) enum Source {
 }
 
 impl Args {
-    /// Reads the command line; where that makes no sense, says why and ends the process.
-    pub(crate) fn read() -> Self {
-        let args = Self::parse();
-        if args.command.is_none()
-            && let Err(message) = args.check()
-        {
-            Self::command().error(ErrorKind::ArgumentConflict, message).exit();
-        }
-        args
-    }
-
     /// Finds options that cannot be meant together.
     fn check(&self) -> Result<(), String> {
         let asked = self.asked();
@@ -223,6 +214,10 @@ impl Args {
         };
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level))
     }
+}
+
+fn whole_seconds(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a number of whole seconds"))
 }
 
 /// A value, or all that is wrong with it on one line: clap prints one level alone.

@@ -1,11 +1,15 @@
 //! What would be in force if every host port were free: worked out, with nothing taken and nobody asked.
 
+mod routed;
+
 use std::fs;
 
 use portmap::{
-    Binding, Endpoint, HostPort, Mapping, Port, PortRange, Publish,
-    rules::{CompileError, Network, Policy, Ruleset, Subnet, compile},
+    Binding, HostPort, Mapping, Port, PortRange, Publish,
+    rules::{CompileError, Network, Policy, Ruleset, compile},
 };
+
+pub(crate) use self::routed::{has_nat, is_routed, routed};
 
 /// The rules that requests would have.
 pub(crate) fn rules(
@@ -70,25 +74,6 @@ fn candidates(
         HostPort::AnyOf(ports) => Box::new(ports.iter()),
         HostPort::Ephemeral => Box::new(ephemeral().into_iter().flat_map(PortRange::iter)),
     }
-}
-
-/// Whether host ports lead to a request's container.
-pub(crate) fn has_nat(networks: &[Network], request: &Publish) -> bool {
-    around(networks, request.endpoint()).any(Network::has_nat)
-}
-
-/// Whether a container is reached by its own address instead of by host ports.
-pub(crate) fn is_routed(networks: &[Network], endpoint: Endpoint) -> bool {
-    let mut around = around(networks, endpoint).peekable();
-    around.peek().is_some() && !around.any(Network::has_nat)
-}
-
-/// The networks that a container is in.
-fn around(networks: &[Network], endpoint: Endpoint) -> impl Iterator<Item = &Network> {
-    networks.iter().filter(move |network| {
-        let mut nets = network.subnets().map(Subnet::net);
-        nets.any(|net| endpoint.addrs().any(|addr| net.contains(&addr)))
-    })
 }
 
 /// The host's ephemeral ports, or the kernel's default.

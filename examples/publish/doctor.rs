@@ -11,30 +11,29 @@ mod procfs;
 
 use std::process::ExitCode;
 
-use portmap::PortSpec;
+use portmap::{BoxError, PortSpec};
 
 use self::finding::{Finding, State};
-use crate::output::say;
+use crate::output::print;
 
 /// Looks, and prints what was found. `SUCCESS` where nothing is wrong.
-pub(crate) async fn examine(specs: &[PortSpec], json: bool) -> ExitCode {
+pub(crate) async fn examine(specs: &[PortSpec], json: bool) -> Result<ExitCode, BoxError> {
     let mut findings = privileges::check(specs);
-    findings.extend(ports::check(specs));
+    findings.extend(ports::check(specs).await);
     findings.extend(limits::check(specs));
     findings.extend(forwarding::check());
     findings.extend(netfilter::check().await);
     findings.extend(firewall::check());
     if json {
-        // Texts alone: nothing in it can fail to be written.
-        say(serde_json::to_string_pretty(&findings).unwrap_or_default());
+        print(serde_json::to_string_pretty(&findings)? + "\n")?;
     } else {
-        findings.iter().for_each(say);
-        say(summary(&findings));
+        findings.iter().try_for_each(|finding| print(format_args!("{finding}\n")))?;
+        print(summary(&findings) + "\n")?;
     }
-    match findings.iter().any(|finding| finding.state == State::Wrong) {
+    Ok(match findings.iter().any(|finding| finding.state == State::Wrong) {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
-    }
+    })
 }
 
 fn summary(findings: &[Finding]) -> String {

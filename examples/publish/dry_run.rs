@@ -2,15 +2,14 @@
 
 use std::fmt::Display;
 
-use portmap::{BoxError, HostPort, ProxyMapper, Publish, rules::Network};
+use portmap::{BoxError, HostPort, Publish, rules::Network};
 
 use crate::{
-    all::check_together,
     args::{Args, Mode},
     assume,
     choice::Choice,
     demo::Contained,
-    output::{Table, print, say},
+    output::{Table, complain, print},
     plan::Plan,
 };
 
@@ -28,25 +27,16 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
         networks.push(network);
         requests.push(request);
     }
-    requests.iter().try_for_each(Publish::check)?;
     match mode {
-        Mode::Proxy => {
-            let mapper = ProxyMapper::new().source_address(args.source());
-            requests.iter().try_for_each(|request| mapper.check(request))?;
-            check_together(&requests)?;
-            say(Table::of_requests(&requests));
-        }
+        Mode::Proxy => print(format_args!("{}\n", Table::of_requests(&requests)))?,
         Mode::Hybrid | Mode::Rules => {
-            if mode == Mode::Rules {
-                plan.check_addresses()?;
-            }
-            plan.check_places(&networks)?;
             let rules = assume::rules(&networks, &requests, &args.rules.policy(mode))?;
+            assume::routed(&networks, &requests).into_iter().for_each(note);
             note_choices(&networks, &requests);
             if mode == Mode::Hybrid {
                 note("what these rules leave to this host's own sockets the proxy serves");
             }
-            print(rules);
+            print(rules)?;
         }
     }
     Ok(())
@@ -56,14 +46,6 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
 fn note_choices(networks: &[Network], requests: &[Publish]) {
     for request in requests {
         let endpoint = request.endpoint();
-        let of_it = |network: &&Network| {
-            let mut subnets = network.subnets();
-            subnets.any(|subnet| endpoint.addrs().any(|addr| subnet.net().contains(&addr)))
-        };
-        for network in networks.iter().filter(of_it).filter(|network| network.is_internal()) {
-            let bridge = network.bridge();
-            note(format_args!("{endpoint} is not published: {bridge} is internal, with no way in"));
-        }
         if !assume::has_nat(networks, request) {
             continue;
         }
@@ -87,5 +69,5 @@ fn note_choices(networks: &[Network], requests: &[Publish]) {
 }
 
 fn note(text: impl Display) {
-    eprintln!("publish: note: {text}");
+    complain(format_args!("note: {text}"));
 }

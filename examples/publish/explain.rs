@@ -2,22 +2,21 @@
 //! kernel, and nothing done.
 
 mod footnotes;
+mod force;
 mod scene;
 mod verdict;
 
-use portmap::{
-    Binding, BoxError, Port, Publish,
-    rules::{Family, Hairpin, Layout, Network, Ruleset, Socket, SocketKind, World, compile},
-};
+use std::{fmt::Write, iter};
 
-use self::{footnotes::Footnotes, scene::Scene, verdict::verdict};
+use portmap::{Binding, BoxError, Port, rules::Family};
+
+use self::{footnotes::Footnotes, force::in_force, scene::Scene, verdict::verdict};
 use crate::{
-    all::check_together,
     args::{Args, Mode},
     assume,
     choice::Choice,
     demo::Contained,
-    output::{Columns, print, say},
+    output::{Columns, print},
     plan::Plan,
 };
 
@@ -37,31 +36,33 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
         networks.push(network);
         requests.push(request);
     }
-    requests.iter().try_for_each(Publish::check)?;
-    check_together(&requests)?;
-    if choice.mode == Mode::Rules {
-        plan.check_addresses()?;
-    }
-    if choice.mode != Mode::Proxy {
-        plan.check_places(&networks)?;
-    }
-    say(choice.said().unwrap_or_else(|| format!("mode {}", choice.mode)));
-    let bindings = assume::bindings(&networks, &requests);
+    let said = choice.said().unwrap_or_else(|| format!("mode {}", choice.mode));
+    // To the proxy a container's address is one like any other, and host ports lead there.
+    let of_rules = if choice.mode == Mode::Proxy { &[][..] } else { &networks };
+    let bindings = assume::bindings(of_rules, &requests);
+    let routed = assume::routed(of_rules, &requests);
     let (rules, world) = in_force(args, choice.mode, &networks, &bindings)?;
     let serving = match choice.mode {
         Mode::Hybrid | Mode::Proxy => Serving::Proxy,
         Mode::Rules => Serving::Nobody,
     };
-    let mut notes = Footnotes::default();
+    // All of it at once: what fails half way explains nothing.
+    let (mut page, mut notes) = (String::new(), Footnotes::default());
+    iter::once(said).chain(routed).try_for_each(|line| writeln!(page, "{line}"))?;
     for binding in &bindings {
         let scenes = Family::ALL.iter().filter_map(|it| Scene::new(binding, *it, &networks));
-        let scenes: Vec<_> = scenes.collect();
-        say(format_args!("\n{binding}"));
+        let mut scenes: Vec<_> = scenes.collect();
+        match assume::is_routed(of_rules, binding.endpoint()) {
+            false => writeln!(page, "\n{binding}")?,
+            true => {
+                let (protocol, to) = (binding.protocol(), binding.endpoint());
+                writeln!(page, "\n{protocol} {to}, port {}", binding.container_ports())?;
+                scenes.retain(|scene| !scene.is_foreign());
+            }
+        }
         for Scene { lan, client, .. } in &scenes {
-            say(format_args!(
-                "for example, this host is {} on its LAN, a client {client}",
-                lan.addr()
-            ));
+            let host = lan.addr();
+            writeln!(page, "for example, this host is {host} on its LAN, a client {client}")?;
         }
         let mut columns = Columns::new(["path", "call", "served by", "container sees", "why"]);
         for scene in &scenes {
@@ -74,45 +75,13 @@ pub(crate) fn show(args: &Args, plan: &Plan, choice: &Choice) -> Result<(), BoxE
                 columns.push([call.path.to_string(), way, who, sees, why]);
             }
         }
-        print(columns);
+        write!(page, "{columns}")?;
     }
     let notes = notes.to_string();
     if !notes.is_empty() {
-        print(format_args!("\n{notes}"));
+        write!(page, "\n{notes}")?;
     }
-    Ok(())
-}
-
-/// The rules that there would be, and what packets would meet beside them.
-fn in_force(
-    args: &Args,
-    mode: Mode,
-    networks: &[Network],
-    bindings: &[Binding],
-) -> Result<(Ruleset, World), BoxError> {
-    let mut world = World::new(networks.to_vec());
-    let is_routed = |binding: &Binding| assume::is_routed(networks, binding.endpoint());
-    // A routed network's containers are reached by their own addresses, and no host port is taken.
-    for binding in bindings.iter().filter(|binding| mode == Mode::Proxy || !is_routed(binding)) {
-        let (protocol, addr) = (binding.protocol(), binding.host_addr());
-        let (ports, kind) = (binding.host_ports(), SocketKind::Serving);
-        world = world.with_socket(Socket { protocol, addr, ports, kind });
-    }
-    if mode == Mode::Proxy {
-        // Nobody has switched it on.
-        world.forwards = false;
-        return Ok((Ruleset::empty(Layout::Nftables), world));
-    }
-    let policy = args.rules.policy(mode);
-    world = world.routing_localnet(&policy);
-    world.hairpin_ports = policy.hairpin == Hairpin::Bridge;
-    world.bridge_netfilter = world.hairpin_ports;
-    let has_network = |binding: &&Binding| {
-        let mut nets = networks.iter().flat_map(Network::subnets);
-        nets.any(|subnet| binding.endpoint().addrs().any(|addr| subnet.net().contains(&addr)))
-    };
-    let by_nat: Vec<_> = bindings.iter().filter(has_network).cloned().collect();
-    Ok((compile(networks, &by_nat, &policy)?, world))
+    Ok(print(page)?)
 }
 
 /// A port of the container, from the published one on, that nobody publishes.

@@ -15,9 +15,10 @@ pub(crate) fn raise() {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| (soft, hard))
     });
     match raised {
-        Ok((soft, hard)) => {
+        Ok((soft, hard)) if soft < hard => {
             tracing::info!(from = soft, to = hard, "the limit of open descriptors is raised")
         }
+        Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the limit of open descriptors stays as it is"),
     }
 }

@@ -12,6 +12,7 @@ mod all;
 mod args;
 mod assume;
 mod capability;
+mod check;
 mod choice;
 mod demo;
 mod docker;
@@ -28,6 +29,7 @@ mod output;
 mod plan;
 mod proxy;
 mod published;
+mod remedy;
 mod rules;
 mod target;
 mod want;
@@ -62,13 +64,10 @@ async fn run(args: &Args) -> ExitCode {
     log::start(args, &monitor);
     let done = match &args.command {
         Some(command) => other(command).await,
-        None => publish(args, &monitor).await.map(|()| ExitCode::SUCCESS),
+        None => publish(args, &monitor).await.map(|()| ExitCode::SUCCESS).map_err(remedy::explain),
     };
     printer.finish();
-    done.unwrap_or_else(|error| {
-        eprintln!("publish: {}", output::chain(error.as_ref()));
-        ExitCode::FAILURE
-    })
+    done.unwrap_or_else(|error| output::fail(&error))
 }
 
 async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
@@ -76,6 +75,7 @@ async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
     let mut ends = Ends::new()?;
     let plan = Plan::find(args).await?;
     let choice = Choice::of(args, &plan);
+    check::check(args, &plan, choice.mode)?;
     if args.dry_run {
         return dry_run::show(args, &plan, &choice);
     }
@@ -83,6 +83,10 @@ async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
         return explain::show(args, &plan, &choice);
     }
     limits::raise();
+    if choice.mode != Mode::Proxy {
+        let routed = assume::routed(&plan.networks(args.networks()), &plan.named());
+        routed.into_iter().for_each(|line| monitor.note(line));
+    }
     match choice.mode {
         Mode::Hybrid => hybrid::run(args, &plan, &choice, monitor, &mut ends).await,
         Mode::Proxy => {
@@ -95,9 +99,16 @@ async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
 
 async fn other(command: &Command) -> Result<ExitCode, BoxError> {
     match command {
-        Command::Who { questions } => Ok(who::answer(questions).await),
-        Command::Doctor { specs, json } => Ok(doctor::examine(specs, *json).await),
-        Command::Completions { shell } => Ok(output::write(&completions(*shell))),
-        Command::Man => Ok(output::write(&man()?)),
+        Command::Who { questions } => Ok(who::answer(questions).await?),
+        Command::Doctor { wants, json } => {
+            let specs: Vec<_> = wants.iter().map(|want| want.spec.clone()).collect();
+            doctor::examine(&specs, *json).await
+        }
+        Command::Completions { shell } => printed(&completions(*shell)?),
+        Command::Man => printed(&man()?),
     }
+}
+
+fn printed(text: &str) -> Result<ExitCode, BoxError> {
+    Ok(output::print(text).map(|()| ExitCode::SUCCESS)?)
 }

@@ -10,7 +10,7 @@ use std::{
     str::FromStr,
 };
 
-use portmap::{BoxError, Endpoint};
+use portmap::{BoxError, Endpoint, EndpointError};
 
 pub(crate) use self::{
     helper::{HELPER, help},
@@ -39,11 +39,24 @@ impl FromStr for Target {
         // No address begins like these.
         Ok(match text.split_once(':') {
             Some(("pid", pid)) => Self::Process(parse_pid(pid)?),
+            Some(("netns", "")) => return Err("netns: is without a path".into()),
             Some(("netns", path)) => Self::Namespace(path.into()),
             Some(("docker", name)) => Self::Docker(name.parse()?),
-            _ => Self::At(text.parse()?),
+            _ => Self::At(parse_endpoint(text, "@docker:")?),
         })
     }
+}
+
+/// A container's addresses. `docker` is how one is named instead, where the text looks like a name.
+pub(crate) fn parse_endpoint(text: &str, docker: &str) -> Result<Endpoint, String> {
+    let is_name = || text.contains(char::is_alphabetic) && text.parse::<ContainerName>().is_ok();
+    text.parse().map_err(|error| match error {
+        EndpointError::NotAnAddress(_) if text.contains('[') => {
+            format!("{error}: without brackets here")
+        }
+        EndpointError::NotAnAddress(_) if is_name() => format!("{error}; {docker}{text}?"),
+        _ => error.to_string(),
+    })
 }
 
 /// A process's number.

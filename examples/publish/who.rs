@@ -6,30 +6,44 @@ mod verdict;
 use std::process::ExitCode;
 
 use nix::unistd::{Uid, User};
-use portmap::{Holder, HolderState, Protocol, holders};
+use portmap::{Holder, HolderState, HostAddr, PortRange, Protocol, holders};
 
-pub(crate) use self::question::Question;
 use self::verdict::verdicts;
-use crate::output::say;
+pub(crate) use self::{
+    question::Question,
+    verdict::{Found, Verdict},
+};
+use crate::output::{Unwritable, print};
 
 /// Prints who has the ports. `SUCCESS` where somebody has one.
-pub(crate) async fn answer(questions: &[Question]) -> ExitCode {
+pub(crate) async fn answer(questions: &[Question]) -> Result<ExitCode, Unwritable> {
     let mut held = false;
     for question in questions {
         for protocol in question.protocols() {
-            let found = holders(protocol, question.host, question.ports);
-            found.iter().for_each(|holder| say(line(holder)));
+            let (found, verdicts) = look(protocol, question.host, question.ports).await;
+            found.iter().try_for_each(|holder| print(format_args!("{}\n", line(holder))))?;
             held |= !found.is_empty();
-            for verdict in verdicts(question, protocol, &found).await {
-                held |= verdict.is_held();
-                say(verdict);
+            for verdict in verdicts {
+                held |= verdict.found == Found::Taken;
+                print(format_args!("{verdict}\n"))?;
             }
         }
     }
-    match held {
+    Ok(match held {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
-    }
+    })
+}
+
+/// Who is seen to have ports, and what can be said of all the others.
+pub(crate) async fn look(
+    protocol: Protocol,
+    host: HostAddr,
+    ports: PortRange,
+) -> (Vec<Holder>, Vec<Verdict>) {
+    let found = holders(protocol, host, ports);
+    let verdicts = verdicts(protocol, host, ports, &found).await;
+    (found, verdicts)
 }
 
 /// `0.0.0.0:80/tcp is in use by nginx (pid 448), nginx (pid 449)`

@@ -1,5 +1,7 @@
 //! A request to publish.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use crate::{Endpoint, Error, ErrorKind, HostPort, Mapping, PortRange, Reserved};
 
 /// A request: one endpoint's mappings, published all or not at all.
@@ -64,10 +66,19 @@ impl Publish {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] where the endpoint is an address that no container can have (unspecified,
-    /// multicast, broadcast), or where two mappings want one host port of one address.
+    /// multicast, broadcast) or that says not where it is (link-local in IPv6), where a host address is one for many
+    /// (multicast, broadcast), or where two mappings want one host port of one address.
     pub fn check(&self) -> Result<(), Error> {
         let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
         self.endpoint.check()?;
+        if let Some(addr) = self.endpoint.v6().filter(Ipv6Addr::is_unicast_link_local) {
+            return invalid(format!("{addr} does not say on which link the container is"));
+        }
+        let mut hosts = self.mappings.iter().flat_map(Mapping::host_addrs);
+        // Nothing can be sent from there, no answer either.
+        if let Some(addr) = hosts.find(|addr| is_for_many(**addr)) {
+            return invalid(format!("{addr} is no address to publish on: it is for many hosts"));
+        }
         let mut exact: Vec<_> = self.mappings.iter().filter_map(exact_claims).collect();
         exact.sort_unstable_by_key(|(mapping, ports)| (mapping.protocol(), *ports));
         // Sorted by their first ports, a claim can only overlap those before it that reach as far.
@@ -89,6 +100,11 @@ impl Publish {
         }
         Ok(())
     }
+}
+
+/// Multicast or broadcast.
+fn is_for_many(addr: IpAddr) -> bool {
+    addr.is_multicast() || matches!(addr, IpAddr::V4(v4) if v4.is_broadcast())
 }
 
 fn exact_claims(mapping: &Mapping) -> Option<(&Mapping, PortRange)> {
@@ -143,5 +159,17 @@ mod tests {
                 format!("{endpoint} cannot be the address of a container")
             );
         }
+    }
+    #[test]
+    fn an_address_that_leads_nowhere_is_invalid() {
+        let error = request("192.0.2.2,fe80::1", &["80"]).check().expect_err("link-local");
+        assert_eq!(error.to_string(), "fe80::1 does not say on which link the container is");
+        for host in ["224.0.0.1", "255.255.255.255", "[ff02::1]"] {
+            let error = request("192.0.2.2", &[&format!("{host}::80")]).check().expect_err(host);
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.to_string().contains("is no address to publish on"), "{error}");
+        }
+        // What cannot be known here is the kernel's to say.
+        request("169.254.0.2", &["192.0.2.255::80", "[fe80::1]::80"]).check().unwrap();
     }
 }

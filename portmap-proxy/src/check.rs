@@ -21,9 +21,15 @@ fn is_served(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Tcp | Protocol::Udp)
 }
 
-/// Refuses bindings that lead back to themselves: each connection or session would make the next one, until no
-/// descriptor is left.
-pub(crate) fn not_to_itself(bindings: &[Binding]) -> Result<(), Error> {
+/// Refuses bindings that lead back to themselves, served together by a proxy that dials from this host: each connection or
+/// session would make the next one, until no descriptor is left.
+///
+/// [`ProxyMapper::serve`](crate::ProxyMapper::serve) does it first. It asks the kernel for the routes to the containers, of the
+/// network namespace of the calling thread, and sends nothing.
+///
+/// # Errors
+/// [`Invalid`](ErrorKind::Invalid), with the bindings in question.
+pub fn not_to_itself(bindings: &[Binding]) -> Result<(), Error> {
     // Most often one endpoint has them all: the kernel is asked once for each address.
     let addrs: HashSet<_> =
         bindings.iter().flat_map(|to| to.endpoint().addrs().collect::<Vec<_>>()).collect();

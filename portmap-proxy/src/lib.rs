@@ -53,6 +53,7 @@ mod udp;
 mod watch;
 mod watched;
 
+pub use check::not_to_itself;
 pub use connection::Connection;
 pub use dial::{Dial, TcpDial};
 pub use forward::{Forward, ForwardError, Transferred};

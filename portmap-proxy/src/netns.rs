@@ -17,6 +17,7 @@ use std::{
 };
 
 use rustix::{
+    io::Errno,
     process::{Pid, PidfdFlags, pidfd_open},
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
@@ -74,11 +75,14 @@ impl NetnsDial {
     /// # Errors
     /// [`NetnsError`]; entering takes `CAP_SYS_ADMIN` over the namespace.
     pub fn of_process(pid: u32) -> Result<Self, NetnsError> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| NetnsError::Open(io::ErrorKind::NotFound.into()))?;
+        let none = NetnsError::NoProcess(pid);
+        let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Err(none) };
         // Unlike a path with the number in it, this never names a later process.
-        let process = pidfd_open(pid, PidfdFlags::empty());
-        Self::entering(process.map_err(|error| NetnsError::Open(error.into()))?)
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => Self::entering(process),
+            Err(Errno::SRCH) => Err(none),
+            Err(error) => Err(NetnsError::Open(error.into())),
+        }
     }
 
     /// Into a namespace that is open: a descriptor of `/proc/PID/ns/net`, or a pidfd.
@@ -101,6 +105,7 @@ impl NetnsDial {
         })?;
         match outcome.recv() {
             Ok(Ok(())) => Ok(dial),
+            Ok(Err(Errno::INVAL)) => Err(NetnsError::NotANamespace),
             Ok(Err(error)) => Err(NetnsError::Enter(error.into())),
             Err(_) => Err(NetnsError::Thread(io::ErrorKind::BrokenPipe.into())),
         }

@@ -56,7 +56,7 @@ pub use ir::{
     TableId, Target, Value, Verdict, What,
 };
 pub use ledger::{Edit, Entry, Ledger, Prepared};
-pub use mapper::{HostSettings, NetworkLease, RulesMapper};
+pub use mapper::{ForwardingDropped, HostSettings, NetworkLease, RulesMapper};
 pub use model::{
     ForeignDrop, GatewayMode, Hairpin, Interface, InterfaceError, Layout, Loopback, Network,
     NetworkError, NetworkParseError, Policy, Prefix, PrefixError, Subnet, UnknownChoice,

@@ -59,8 +59,11 @@ async fn of_process() -> Result<(), BoxError> {
 
 async fn errors() -> Result<(), BoxError> {
     assert!(matches!(NetnsDial::at("/no/such/namespace"), Err(NetnsError::Open(_))));
-    assert!(matches!(NetnsDial::of_process(0), Err(NetnsError::Open(_))));
-    assert!(matches!(NetnsDial::of_process(u32::MAX), Err(NetnsError::Open(_))));
-    assert!(matches!(NetnsDial::at("/proc/self/ns/uts"), Err(NetnsError::Enter(_))));
+    assert!(matches!(NetnsDial::of_process(0), Err(NetnsError::NoProcess(0))));
+    assert!(matches!(NetnsDial::of_process(u32::MAX), Err(NetnsError::NoProcess(_))));
+    // Beyond pid_max there is none.
+    assert!(matches!(NetnsDial::of_process(99_999_999), Err(NetnsError::NoProcess(99_999_999))));
+    assert!(matches!(NetnsDial::at("/etc/passwd"), Err(NetnsError::NotANamespace)));
+    assert!(matches!(NetnsDial::at("/proc/self/ns/uts"), Err(NetnsError::NotANamespace)));
     Ok(())
 }

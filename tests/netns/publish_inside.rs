@@ -104,7 +104,7 @@ async fn own() -> Result<(), BoxError> {
 async fn errors() -> Result<(), BoxError> {
     let lab = Lab::new().await?;
     let tool = tool()?.to_string_lossy().into_owned();
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 9] = [
         (
             &["80", "--netns", "/no/such"],
             1,
@@ -113,8 +113,16 @@ async fn errors() -> Result<(), BoxError> {
         (
             &["80", "--netns", "/proc/self/ns/uts"],
             1,
-            "publish: the network namespace may not be entered: Invalid argument (os error 22) (at /proc/self/ns/uts)\n",
+            "publish: this is not a network namespace (at /proc/self/ns/uts)\n",
         ),
+        (
+            &["80@netns:/etc/passwd"],
+            1,
+            "publish: this is not a network namespace (at /etc/passwd)\n",
+        ),
+        // Beyond pid_max there is none.
+        (&["80", "--pid", "99999999"], 1, "publish: there is no process 99999999\n"),
+        (&["80@netns:"], 2, "netns: is without a path\n"),
         (&["80", "--pid", "0"], 2, "\"0\" is not the number of a process\n"),
         (&["80@pid:-1"], 2, "\"-1\" is not the number of a process\n"),
         (&["80", "--docker", "../images"], 2, "\"../images\" cannot be the name of a container\n"),
@@ -125,6 +133,12 @@ async fn errors() -> Result<(), BoxError> {
         assert_eq!(ended.status.code(), Some(status), "{args:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(message), "{args:?}: {}", ended.stderr);
     }
+    let container = lonely("lonely").await?;
+    let sleeper = container.command("sleep", ["60"]).await?;
+    let pid = sleeper.pid().ok_or("it has ended")?.to_string();
+    let ended = lab.host().exec(&tool, ["80", "--source", "transparent", "--pid", &pid]).await?;
+    let needs = "publish: --source transparent needs a container's address on this host: ";
+    assert!(ended.stderr.starts_with(needs), "{}", ended.stderr);
     assert_eq!(listeners(lab.host()).await?, 0);
     Ok(())
 }

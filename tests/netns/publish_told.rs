@@ -33,6 +33,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     let netns = [Need::Netns];
     suite.test("publish_tells_a_program_what_happens", &netns, json);
     suite.test("publish_serves_though_nobody_reads_what_it_tells", &netns, unread);
+    suite.test("publish_logs_without_escapes_into_a_pipe", &netns, log);
     suite.test("publish_shows_a_terminal_who_is_connected", &netns, live);
     suite.test("publish_names_who_has_a_port", &netns, who);
     let setpriv = [Need::Netns, Need::Tool("setpriv")];
@@ -86,6 +87,23 @@ async fn json() -> Result<(), BoxError> {
     assert_eq!(bindings.as_array().map(Vec::len), Some(3));
     assert_eq!(bindings[0]["host"], "*");
     assert_eq!(events.last().map(|event| event["event"].clone()), Some("released".into()));
+    Ok(())
+}
+
+async fn log() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let path = tool()?.to_string_lossy().into_owned();
+    for (limit, is_raised) in [("256", true), ("$(ulimit -Hn)", false)] {
+        let limited = format!("ulimit -Sn {limit}; exec {path} -v --plain 8080:80 --to 192.0.2.2");
+        let mut tool = lab.host().command("sh", ["-c", &limited]).await?;
+        tool.read_until("Ctrl-C ends it.\n").await?;
+        signal(&tool, Signal::SIGINT)?;
+        assert!(tool.wait().await?.success());
+        let said = tool.transcript();
+        let raised = " INFO the limit of open descriptors is raised from=256 ";
+        assert_eq!(said.contains(raised), is_raised, "{said}");
+        assert!(!said.contains('\x1b'), "{said:?}");
+    }
     Ok(())
 }
 
@@ -284,6 +302,12 @@ async fn who_unseen() -> Result<(), BoxError> {
     let free = host.exec("setpriv", without.into_iter().chain(asked)).await?;
     let unknown = "127.0.0.1:54/udp is in nobody's use that can be seen; taking it needs CAP_NET_BIND_SERVICE\n";
     assert_eq!((free.status.code(), free.stdout.as_str()), (Some(1), unknown));
+    // The socket is of who has more privilege: whose it is can be seen, and no more.
+    let asked = [path.as_str(), "127.0.0.1:9053:53/udp", "--to", "192.0.2.2"];
+    let _other = host.run(UdpSocket::bind("127.0.0.1:9053")).await?;
+    let refused = host.exec("setpriv", without.into_iter().chain(asked)).await?;
+    let whose = "publish: 127.0.0.1:9053/udp is in use by a process of user 0\n";
+    assert_eq!((refused.status.code(), refused.stderr.as_str()), (Some(1), whose));
     let taken = host.exec(&path, ["who", "127.0.0.1:53/udp"]).await?;
     assert!(taken.stdout.contains(&format!("(pid {})", std::process::id())), "{}", taken.stdout);
     Ok(())
@@ -294,9 +318,19 @@ async fn doctor() -> Result<(), BoxError> {
     let host = lab.host();
     let path = tool()?.to_string_lossy().into_owned();
     let _holder = start(host, &["8080:80", "--to", "192.0.2.2"]).await?;
+    // Bound, and not listening: rules keep their ports like that.
+    let kept = host.run(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind("127.0.0.1:9000".parse().map_err(std::io::Error::other)?)?;
+        std::io::Result::Ok(socket)
+    });
+    let _kept = kept.await?;
     host.sysctl("net/ipv4/ip_forward", "0").await?;
     host.sysctl("net/ipv4/ip_local_port_range", "32768 60999").await?;
-    let answer = host.exec(&path, ["doctor", "8080:80", "40000-40001:80-81", "--json"]).await?;
+    let specs = ["8080:80", "40000-40001:80-81", "9000:80", "10.9.9.9:81:80", "10.9.9.9::80"];
+    let specs = specs.into_iter().chain(["8000-8010:80", "127.0.0.1:8081:80/udp"]);
+    let asked = ["doctor", "--json"].into_iter().chain(specs);
+    let answer = host.exec(&path, asked).await?;
     assert_eq!(answer.status.code(), Some(1), "{}{}", answer.stdout, answer.stderr);
     let findings: Vec<Value> = serde_json::from_str(&answer.stdout)?;
     let has = |check: &str, state: &str, text: &str| {
@@ -307,6 +341,15 @@ async fn doctor() -> Result<(), BoxError> {
         assert!(findings.iter().any(|finding| is(&finding)), "{check} {state}: {}", answer.stdout);
     };
     has("ports", "wrong", "[::]:8080/tcp is in use by publish (pid ");
+    has("ports", "wrong", ":9000/tcp is in use by ");
+    has(
+        "ports",
+        "wrong",
+        "10.9.9.9:81/tcp cannot be taken: 10.9.9.9 is not an address of this host",
+    );
+    has("ports", "wrong", "10.9.9.9::80/tcp: 10.9.9.9 is not an address of this host");
+    has("ports", "ok", "there is a free port for 8000-8010:80/tcp");
+    has("ports", "ok", "127.0.0.1:8081/udp is free");
     has("ephemeral", "wrong", "40000-40001 lies in 32768-60999");
     has("ip_forward", "note", "net.ipv4.ip_forward is 0");
     has("nftables", "ok", "the kernel takes the rules");
@@ -336,6 +379,33 @@ async fn firewall() -> Result<(), BoxError> {
         "{}",
         answer.stdout
     );
+    let refused = host.exec(&path, ["--mode", "rules", "8080:80"]).await?;
+    assert_eq!(refused.status.code(), Some(1));
+    let why = "publish: chain ahead in table inet wall drops forwarded packets by default, so NAT cannot work: \
+               where its rules accept what is published, say --foreign-drop ignore; ";
+    assert!(refused.stderr.starts_with(why), "{}", refused.stderr);
+    // What it advises mends it.
+    let advised = answer.stdout.lines().find_map(|line| line.trim().strip_prefix("# nft insert"));
+    let advised =
+        format!("nft insert{}", advised.ok_or("no advice")?.replace("BRIDGE", "portmap0"));
+    let (rules, publish) = advised.split_once("; publish ").ok_or("no publish")?;
+    assert!(host.exec("sh", ["-c", rules]).await?.status.success(), "{rules}");
+    let options: Vec<_> = publish.split(' ').chain(["--mode", "rules", "8080:80"]).collect();
+    let mut published = start(host, &options).await?;
+    let page = lab.client().get(SocketAddr::from((host.addr4(), 8080))).await?;
+    assert_eq!(page.remote_ip, lab.client().addr4());
+    signal(&published, Signal::SIGINT)?;
+    assert!(published.wait().await?.success());
+    // iptables that speaks nftables has such a chain.
+    let chain = "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }";
+    assert!(host.exec("nft", [chain]).await?.status.success());
+    let answer = host.exec(&path, ["doctor"]).await?;
+    assert!(answer.stdout.contains("# publish --foreign-drop open, or "), "{}", answer.stdout);
+    assert!(host.exec("nft", ["delete table inet wall"]).await?.status.success());
+    let refused = host.exec(&path, ["--mode", "rules", "8080:80"]).await?;
+    let why = "publish: chain FORWARD in table ipv4 filter of iptables (nf_tables) drops forwarded packets by default, \
+               so NAT cannot work: --foreign-drop open opens a way, ";
+    assert!(refused.stderr.starts_with(why), "{}", refused.stderr);
     let without = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
     let answer = host.exec("setpriv", without.into_iter().chain([path.as_str(), "doctor"])).await?;
     assert!(answer.stdout.contains("?      nftables"), "{}", answer.stdout);

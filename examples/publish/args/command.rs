@@ -1,11 +1,9 @@
 //! What there is to do besides publishing.
 
+use super::{help, read};
+use crate::{want::Want, who::Question};
 use clap::Subcommand;
 use clap_complete::Shell;
-use portmap::PortSpec;
-
-use super::{help, read};
-use crate::who::Question;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -19,9 +17,10 @@ pub(crate) enum Command {
     /// Look for what stands in the way of publishing here, and say what mends it
     #[command(after_help = help::DOCTOR)]
     Doctor {
-        /// What is to be published: whether its ports can be had
-        #[arg(value_name = "SPEC", value_parser = read::<PortSpec>)]
-        specs: Vec<PortSpec>,
+        /// What is to be published: whether its ports can be had. Containers and options of a publish are accepted, and not
+        /// looked at
+        #[arg(value_name = "SPEC[@TARGET]", value_parser = read::<Want>)]
+        wants: Vec<Want>,
         /// Print an array of objects
         #[arg(long)]
         json: bool,

@@ -10,14 +10,14 @@ use portmap::BoxError;
 use super::{Args, help};
 
 /// The script that completes the options in a shell.
-pub(crate) fn completions(shell: Shell) -> Vec<u8> {
+pub(crate) fn completions(shell: Shell) -> Result<String, BoxError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "publish", &mut script);
-    script
+    Ok(String::from_utf8(script)?)
 }
 
 /// The manual page: all of it on one, where a page for each command would have to be installed, too.
-pub(crate) fn man() -> Result<Vec<u8>, BoxError> {
+pub(crate) fn man() -> Result<String, BoxError> {
     let mut page = Vec::new();
     let mut args = Args::command();
     let man = Man::new(args.clone());
@@ -32,9 +32,12 @@ pub(crate) fn man() -> Result<Vec<u8>, BoxError> {
         writeln!(page, ".SH \"PUBLISH {}\"", command.get_name().to_uppercase())?;
         verbatim(&mut page, &command.render_long_help().to_string())?;
     }
-    writeln!(page, ".SH EXAMPLES")?;
-    verbatim(&mut page, help::EXAMPLES.trim_start_matches("Examples:\n"))?;
-    Ok(page)
+    let examples = help::EXAMPLES.trim_start_matches("Examples:\n");
+    for (heading, text) in [("EXIT STATUS", help::STATUS), ("EXAMPLES", examples)] {
+        writeln!(page, ".SH \"{heading}\"")?;
+        verbatim(&mut page, text)?;
+    }
+    Ok(String::from_utf8(page)?)
 }
 
 /// A text as it is: no line is filled, and none is a command.

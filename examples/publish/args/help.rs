@@ -1,5 +1,10 @@
 //! What stands behind the options.
 
+/// Without the word that stands above it: in the manual page that is a heading.
+pub(super) const STATUS: &str = "\
+0 where all went well: what was published is released after Ctrl-C, SIGTERM or SIGHUP. 1 after an error, which is on standard
+error, or where standard output could not be written. 2 where the command line makes no sense.";
+
 pub(super) const EXAMPLES: &str = "\
 Examples:
   publish 8080:80                        a webapp, on port 8080 of every address of this host: by NAT and the proxy where
@@ -27,8 +32,13 @@ Examples:
   publish who 8080/tcp                   who has a port
   publish doctor 8080:80                 what stands in the way here, and what mends it";
 
+/// Both, behind the options.
+pub(super) fn behind() -> String {
+    format!("Exit status: {STATUS}\n\n{EXAMPLES}")
+}
+
 pub(super) const WHO: &str = "\
-Exit status: 0 where somebody has one of the ports, 1 where all are free.
+Exit status: 0 where somebody has one of the ports, 1 where nobody has: they are free, or cannot be taken, and it says why.
 
 Examples:
   publish who 8080                       TCP and UDP, on any address
@@ -41,6 +51,8 @@ not see, it says.
 Examples:
   publish doctor                         this host
   publish doctor 8080:80 32768-33000:80  and whether these ports can be had
+  publish doctor --mode rules --network br0=10.0.0.0/24 8080:80@10.0.0.2
+                                         the words of a publish that failed: its ports alone count
   publish doctor --json | jq -r '.[] | select(.state == \"wrong\") | .mend'";
 
 pub(super) const COMPLETIONS: &str = "\

@@ -18,7 +18,7 @@ pub(crate) struct RulesArgs {
     backend: Option<Layout>,
 
     /// With --mode rules: who serves this host's connections to 127.0.0.1 and containers' calls to this host: nat unless told
-    /// otherwise, or proxy to leave them to a proxy, which this mode doesn't have
+    /// otherwise, or proxy to leave them to a proxy of your own beside these rules (--mode hybrid has one)
     #[arg(long, value_name = "WAY", value_parser = word::<Loopback, 2>(["proxy", "nat"]))]
     loopback: Option<Loopback>,
 

@@ -7,7 +7,7 @@ use portmap::Endpoint;
 use super::read;
 use crate::{
     docker::ContainerName,
-    target::{Target, parse_pid},
+    target::{Target, parse_endpoint, parse_pid},
 };
 
 /// At most one of these; without any a small webapp is started to be published.
@@ -18,7 +18,7 @@ use crate::{
 )]
 pub(crate) struct TargetArgs {
     /// By its address, or one of each family
-    #[arg(long, value_name = "ADDR[,ADDR6]")]
+    #[arg(long, value_name = "ADDR[,ADDR6]", value_parser = |text: &str| parse_endpoint(text, "--docker "))]
     to: Option<Endpoint>,
 
     /// A container of Docker's, by its name or ID; followed when it is started again. On a bridge it is connected to at its

@@ -62,7 +62,7 @@ fn judge(chains: &[Chain]) -> Vec<Finding> {
             let place = format!("{} {} {}", chain.family, chain.table, chain.name);
             match chain.hook.as_deref()? {
                 "forward" => {
-                    let found = format!("{place} drops what is forwarded and nobody allows: NAT's connections end there, the proxy's don't");
+                    let found = format!("{place} drops what is forwarded unless a rule accepts it (rules are not looked at): NAT's connections end there, the proxy's don't");
                     Some(Finding::wrong("firewall", found).mend(open_forward(chain, &has)))
                 }
                 "input" => {
@@ -86,21 +86,33 @@ fn judge(chains: &[Chain]) -> Vec<Finding> {
     findings
 }
 
+/// What lets NAT's packets through. A publish by rules looks at the policy alone, as others' rules can say anything: who has
+/// made some has to tell it so.
 fn open_forward(chain: &Chain, has: &impl Fn(&str) -> bool) -> String {
-    let tool = if chain.family == "ip6" { "ip6tables" } else { "iptables" };
+    let rules = format!("{}; publish --foreign-drop ignore", accept(chain, has));
+    match chain.family != "inet"
+        && (chain.table.as_str(), chain.name.as_str()) == ("filter", "FORWARD")
+    {
+        true => format!("publish --foreign-drop open, or publish --backend iptables, or {rules}"),
+        false => rules,
+    }
+}
+
+fn accept(chain: &Chain, has: &impl Fn(&str) -> bool) -> String {
+    let Chain { family, table, name, .. } = chain;
+    let tool = if family == "ip6" { "ip6tables" } else { "iptables" };
+    let both = |allow: &dyn Fn(&str, &str) -> String| {
+        [("out", "-o"), ("in", "-i")].map(|(way, option)| allow(way, option)).join("; ")
+    };
     if has("DOCKER-USER") {
-        format!(
-            "{tool} -I DOCKER-USER -o BRIDGE -j ACCEPT; {tool} -I DOCKER-USER -i BRIDGE -j ACCEPT"
-        )
+        both(&|_, option| format!("{tool} -I DOCKER-USER {option} BRIDGE -j ACCEPT"))
     } else if has("ufw-user-forward") || has("ufw-before-forward") {
-        "ufw route allow out on BRIDGE; ufw route allow in on BRIDGE".to_owned()
-    } else if chain.name == "FORWARD" {
-        format!("{tool} -I FORWARD -o BRIDGE -j ACCEPT; {tool} -I FORWARD -i BRIDGE -j ACCEPT")
+        both(&|way, _| format!("ufw route allow {way} on BRIDGE"))
+    } else if name == "FORWARD" {
+        both(&|_, option| format!("{tool} -I FORWARD {option} BRIDGE -j ACCEPT"))
     } else {
-        let Chain { family, table, name, .. } = chain;
-        format!(
-            "nft insert rule {family} {table} {name} oifname BRIDGE accept; nft insert rule {family} {table} {name} iifname BRIDGE accept"
-        )
+        let insert = format!("nft insert rule {family} {table} {name}");
+        format!("{insert} oifname BRIDGE accept; {insert} iifname BRIDGE accept")
     }
 }
 

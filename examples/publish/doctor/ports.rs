@@ -1,20 +1,27 @@
 //! Whether the ports that are wanted can be had, and stay so.
 
-use std::fs;
+use std::{fs, net::Ipv4Addr};
 
-use portmap::{HostAddr, HostPort, PortRange, PortSpec, Protocol, holders};
+use portmap::{HostAddr, HostPort, PortRange, PortSpec, Protocol, Publish, mapper::Reservation};
 
 use super::{Finding, procfs};
-use crate::who;
+use crate::{
+    output::chain,
+    who::{self, Found},
+};
 
 const CHECK: &str = "ports";
 
-pub(super) fn check(specs: &[PortSpec]) -> Vec<Finding> {
+pub(super) async fn check(specs: &[PortSpec]) -> Vec<Finding> {
     let mut findings = vec![ephemeral(specs)];
     for spec in specs {
-        if let HostPort::Exact(ports) = spec.host_port() {
-            findings.extend(in_use(spec, ports));
-        }
+        findings.extend(match spec.host_port() {
+            _ if spec.protocol() == Protocol::Sctp => {
+                vec![Finding::unknown(CHECK, "who has an SCTP port, the kernel does not tell")]
+            }
+            HostPort::Exact(ports) => of_these(spec, ports).await,
+            HostPort::AnyOf(_) | HostPort::Ephemeral => vec![any(spec).await],
+        });
     }
     if fs::metadata("/proc/net/if_inet6").is_err() {
         findings.push(Finding::note(
@@ -25,27 +32,32 @@ pub(super) fn check(specs: &[PortSpec]) -> Vec<Finding> {
     findings
 }
 
-fn in_use(spec: &PortSpec, ports: PortRange) -> Vec<Finding> {
-    let protocol = spec.protocol();
+/// As `publish who` says it of these ports.
+async fn of_these(spec: &PortSpec, ports: PortRange) -> Vec<Finding> {
     let host = spec.host_addr().map_or(HostAddr::Any, HostAddr::from);
-    let found = holders(protocol, host, ports);
-    if found.is_empty() {
-        return vec![Finding::ok(
-            CHECK,
-            format!("nobody is seen to have {host}:{ports}/{protocol}"),
-        )];
+    let (held, verdicts) = who::look(spec.protocol(), host, ports).await;
+    let held = held.iter().map(|holder| {
+        let finding = Finding::wrong(CHECK, who::line(holder));
+        match holder.processes().first() {
+            Some(process) => finding.mend(format!("kill {}, or another port", process.pid())),
+            None => finding,
+        }
+    });
+    let others = verdicts.iter().map(|verdict| match verdict.found {
+        Found::Free => Finding::ok(CHECK, verdict.to_string()),
+        Found::Taken | Found::Other(_) => Finding::wrong(CHECK, verdict.to_string()),
+        Found::Privileged => Finding::unknown(CHECK, verdict.to_string()),
+    });
+    held.chain(others).collect()
+}
+
+/// Whether there is one among the ports that would do: taken for a moment, and listened on by nobody.
+async fn any(spec: &PortSpec) -> Finding {
+    let request = Publish::new(Ipv4Addr::LOCALHOST).with(spec.clone());
+    match Reservation::take(&request).await {
+        Ok(_) => Finding::ok(CHECK, format!("there is a free port for {spec}")),
+        Err(error) => Finding::wrong(CHECK, format!("{spec}: {}", chain(&error))),
     }
-    found
-        .iter()
-        .map(|holder| {
-            let stop = holder.processes().first().map(|process| format!("kill {}", process.pid()));
-            let finding = Finding::wrong(CHECK, who::line(holder));
-            match stop {
-                Some(stop) => finding.mend(format!("{stop}, or another port")),
-                None => finding,
-            }
-        })
-        .collect()
 }
 
 /// A port among those that the kernel gives to outgoing connections is taken by one of these sooner or later.

@@ -21,13 +21,18 @@ const EXAMPLES: [&str; 5] = [
 /// Where everything is.
 #[derive(Debug)]
 pub(super) struct Scene {
+    /// The callers'.
+    family: Family,
     /// The host's address on its LAN, with that net's length.
     pub(super) lan: IpNet,
     /// As whom the host itself connects to the container.
     pub(super) gateway: IpAddr,
     pub(super) client: IpAddr,
+    /// Of the other family where the container has no address in this one.
     container: IpAddr,
-    /// The container's bridge, and a neighbour there.
+    /// The container's bridge.
+    pub(super) bridge: Option<Interface>,
+    /// Its bridge, and a neighbour there, where the network has the family.
     own: Option<(Interface, IpAddr)>,
     /// Another bridge, and a container there.
     other: Option<(Interface, IpAddr)>,
@@ -43,28 +48,50 @@ pub(super) struct Call {
 }
 
 impl Scene {
-    /// `None` where the container has no address in the family, or no example address is left.
+    /// `None` where a binding has no host address in the family, or no example address is left.
     pub(super) fn new(binding: &Binding, family: Family, networks: &[Network]) -> Option<Self> {
-        let endpoint = binding.endpoint();
-        let container = endpoint.addrs().find(|addr| Family::of(*addr) == family)?;
-        let lan = lan(binding, family, networks)?;
-        let nets: Vec<(Interface, Subnet)> = networks
-            .iter()
-            .filter_map(|network| network.subnet(family).map(|net| (network.bridge(), net)))
-            .collect();
-        let own = nets.iter().find(|(_, subnet)| subnet.net().contains(&container));
-        let other = nets.iter().find(|net| own.is_some_and(|own| own.0 != net.0));
-        let place = |(bridge, subnet): &(Interface, Subnet)| {
-            free(subnet.net(), &[subnet.gateway(), container]).map(|addr| (*bridge, addr))
+        let of_family: IpAddr = match family {
+            Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let gateway = match own {
+        let is_here = match binding.host_addr() {
+            HostAddr::Any => true,
+            HostAddr::Ip(own) => Family::of(own) == family,
+        };
+        // A socket takes clients of the other family, too: what becomes of these is to be said as well.
+        let container = binding.endpoint().toward(of_family);
+        if !is_here && Family::of(container) != family {
+            return None;
+        }
+        let lan = lan(binding, family, networks)?;
+        let of_container = networks.iter().find_map(|network| {
+            let subnet = network.subnet(Family::of(container))?;
+            subnet.net().contains(&container).then(|| (network.bridge(), subnet))
+        });
+        let bridge = of_container.map(|(bridge, _)| bridge);
+        let gateway = match of_container {
             Some((_, subnet)) => subnet.gateway(),
             // Dialled from inside its own namespace, or by whatever way leads there.
             None if container.is_loopback() => container,
             None => lan.addr(),
         };
+        let nets: Vec<(Interface, Subnet)> = networks
+            .iter()
+            .filter_map(|network| network.subnet(family).map(|net| (network.bridge(), net)))
+            .collect();
+        let own = nets.iter().find(|net| Some(net.0) == bridge);
+        let other = nets.iter().find(|net| bridge.is_some_and(|own| own != net.0));
+        let place = |(bridge, subnet): &(Interface, Subnet)| {
+            free(subnet.net(), &[subnet.gateway(), container]).map(|addr| (*bridge, addr))
+        };
         let (own, other) = (own.and_then(place), other.and_then(place));
-        Some(Self { lan, gateway, client: free(lan, &[lan.addr()])?, container, own, other })
+        let client = free(lan, &[lan.addr()])?;
+        Some(Self { family, lan, gateway, client, container, bridge, own, other })
+    }
+
+    /// Whether the container has no address in the callers' family.
+    pub(super) fn is_foreign(&self) -> bool {
+        Family::of(self.container) != self.family
     }
 
     /// The host's interface on its LAN. Rules go by the names of bridges, so any other does.
@@ -72,19 +99,14 @@ impl Scene {
         "eth0".parse().ok()
     }
 
-    /// The container's bridge.
-    pub(super) fn bridge(&self) -> Option<Interface> {
-        self.own.map(|(bridge, _)| bridge)
-    }
-
     /// All calls that say something about a binding.
     pub(super) fn calls(&self, binding: &Binding, unpublished: Port) -> Vec<Call> {
         let port = binding.host_ports().first().number();
         let inside = binding.container_ports().first().number();
-        let loopback = match (binding.host_addr(), self.container) {
-            (HostAddr::Ip(own), _) if own.is_loopback() => own,
-            (_, IpAddr::V4(_)) => Ipv4Addr::LOCALHOST.into(),
-            (_, IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+        let loopback = match (binding.host_addr(), self.family) {
+            (HostAddr::Ip(own), family) if own.is_loopback() && Family::of(own) == family => own,
+            (_, Family::Ipv4) => Ipv4Addr::LOCALHOST.into(),
+            (_, Family::Ipv6) => Ipv6Addr::LOCALHOST.into(),
         };
         // The kernel calls an address of 127.0.0.0/8 from 127.0.0.1 itself.
         let itself: IpAddr = if loopback.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { loopback };

@@ -43,7 +43,7 @@ pub(super) fn verdict(
                 Serving::Nobody
                     if binding.protocol() == Protocol::Udp
                         && arrives_by.is_some()
-                        && arrives_by == scene.bridge() =>
+                        && arrives_by == scene.bridge =>
                 {
                     nobody(format!("dropped: {left}a socket on {socket} that nobody reads"))
                 }
@@ -69,7 +69,9 @@ pub(super) fn verdict(
             let rule = by_rule.then(|| note(traced.decision())).flatten();
             let why = match (rule, why) {
                 (Some(rule), _) => format!("by {rule}"),
-                (None, Loss::NotForwarded) => format!("{why}, or somebody has switched that on"),
+                (None, Loss::NotForwarded) => {
+                    format!("{why}, unless somebody has switched that on")
+                }
                 (None, _) => why.to_string(),
             };
             match traced.end {
@@ -81,9 +83,11 @@ pub(super) fn verdict(
 }
 
 fn seen_as(call: &Call, scene: &Scene, seen: IpAddr) -> String {
-    match seen {
-        _ if seen == scene.gateway && scene.bridge().is_some() => format!("gateway {seen}"),
-        _ if seen == scene.gateway => format!("this host, {seen}"),
+    match (seen == scene.gateway, scene.bridge) {
+        (true, Some(_)) => format!("gateway {seen}"),
+        (true, None) if seen.is_loopback() => format!("this host, {seen}"),
+        // Which one that is depends on routes, and nobody is asked.
+        (true, None) => "this host's address toward it".to_owned(),
         _ if seen == call.from => format!("client {seen}"),
         _ => seen.to_string(),
     }

@@ -43,7 +43,7 @@ impl Reach {
     pub(crate) async fn find(target: &Target) -> Result<Self, BoxError> {
         match target {
             Target::At(endpoint) => Ok(Self::at(*endpoint, None, String::new())),
-            Target::Process(pid) => Self::in_process(*pid, format!("of process {pid}")),
+            Target::Process(pid) => Self::in_process(*pid, of_process(*pid)),
             Target::Namespace(path) => {
                 let name = format!("at {}", path.display());
                 Self::within(path, &name, || NetnsDial::at(path))
@@ -94,6 +94,10 @@ impl Reach {
     }
 }
 
+fn of_process(pid: u32) -> String {
+    format!("of process {pid}")
+}
+
 /// Whether a namespace is the one that this process is in.
 fn is_ours(path: &Path) -> bool {
     let number = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
@@ -107,6 +111,8 @@ fn explain(error: &NetnsError, name: &str) -> BoxError {
         NetnsError::Enter(cause) if cause.raw_os_error() == Some(1) => {
             format!("{said}: the one {name} is for root, or for who owns its user namespace")
         }
+        // Its number says it all, where a person named it by that.
+        NetnsError::NoProcess(pid) if name == of_process(*pid) => said,
         _ => format!("{said} ({name})"),
     }
     .into()

@@ -11,35 +11,37 @@ use portmap::{
     mapper::Reservation,
 };
 
-use super::Question;
 use crate::output::chain;
 
 /// Neighbouring ports of which the same can be said.
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     host: HostAddr,
     protocol: Protocol,
     ports: PortRange,
-    found: Found,
+    pub(crate) found: Found,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+pub(crate) enum Found {
     Free,
+    /// By somebody who cannot be seen.
     Taken,
+    /// Nobody is seen to have it, and this process may not try.
     Privileged,
+    /// It cannot be taken, whoever has it.
     Other(String),
 }
 
 /// Finds out by taking each port for a moment: nobody listens on it meanwhile.
 pub(super) async fn verdicts(
-    question: &Question,
     protocol: Protocol,
+    host: HostAddr,
+    ports: PortRange,
     holders: &[Holder],
 ) -> Vec<Verdict> {
     let seen: HashSet<_> = holders.iter().map(|holder| holder.addr().port()).collect();
-    let host = question.host;
     let mut verdicts: Vec<Verdict> = Vec::new();
-    for port in question.ports.iter().filter(|port| !seen.contains(&port.number())) {
+    for port in ports.iter().filter(|port| !seen.contains(&port.number())) {
         let found = match take(protocol, host, port).await {
             Ok(()) => Found::Free,
             Err(error) if error.kind() == ErrorKind::AddrInUse => Found::Taken,
@@ -58,6 +60,7 @@ pub(super) async fn verdicts(
     verdicts
 }
 
+/// Takes a port and gives it back.
 async fn take(protocol: Protocol, host: HostAddr, port: Port) -> Result<(), Error> {
     let mapping = Mapping::new(protocol, HostPort::Exact(port.into()), port.into())
         .map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
@@ -67,12 +70,6 @@ async fn take(protocol: Protocol, host: HostAddr, port: Port) -> Result<(), Erro
     };
     // The container's side does not matter: nothing is served.
     Reservation::take(&Publish::new(Ipv4Addr::LOCALHOST).with(mapping)).await.map(drop)
-}
-
-impl Verdict {
-    pub(super) fn is_held(&self) -> bool {
-        self.found == Found::Taken
-    }
 }
 
 impl Display for Verdict {

@@ -56,9 +56,18 @@ impl fmt::Display for PortSpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "a port specification is empty"),
+            // What others write for a free port.
+            Self::Port { part: SpecPart::HostPort, error: error @ PortError::OutOfRange(text) }
+                if text == "0" =>
+            {
+                write!(f, "host port {error}; leave it out for a free one")
+            }
             Self::Port { part, error } => write!(f, "{part} {error}"),
             Self::Mapping(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
+            Self::NotAnAddress(text) if text.is_empty() => f.write_str(
+                "host address is empty; leave its colon out for every address, or write [::] for those of IPv6",
+            ),
             Self::NotAnAddress(text) => write!(f, "host address {text:?} is not an IP address"),
             Self::AddressAsPort(addr) => {
                 write!(f, "host port {addr:?} is an address; a free port of it is {addr}::PORT")

@@ -53,7 +53,11 @@ fn an_error_says_what_was_wrong_with_which_part() {
         ("8080:", "container port is missing"),
         ("70000:80", "host port 70000 is not between 1 and 65535"),
         ("99999999999999999999:80", "host port 99999999999999999999 is not between 1 and 65535"),
-        ("0:80", "host port 0 is not between 1 and 65535"),
+        ("0:80", "host port 0 is not between 1 and 65535; leave it out for a free one"),
+        (
+            "::80",
+            "host address is empty; leave its colon out for every address, or write [::] for those of IPv6",
+        ),
         ("8080:0", "container port 0 is not between 1 and 65535"),
         ("65535-65536:1-2", "host port 65536 is not between 1 and 65535"),
         ("abcd", "container port \"abcd\" is not a number"),

@@ -17,6 +17,10 @@ pub enum CompileError {
     Overlap(IpNet, IpNet),
     /// A container's address lies in no network.
     NoNetwork(IpAddr),
+    /// A container's address is the bridge's own.
+    Gateway(IpAddr, Interface),
+    /// A container's address is the first or the last one of its subnet, which no host has.
+    NotAHost(IpAddr, IpNet),
     /// A host address of one family, a container with none of it, and nobody but NAT to serve it.
     OtherFamily(Box<Binding>),
     /// Two bindings want one host port of one address.
@@ -29,6 +33,12 @@ impl fmt::Display for CompileError {
             Self::BridgeTwice(bridge) => write!(f, "two networks have the bridge {bridge}"),
             Self::Overlap(one, two) => write!(f, "subnets {one} and {two} overlap"),
             Self::NoNetwork(addr) => write!(f, "container address {addr} lies in no network"),
+            Self::Gateway(addr, bridge) => {
+                write!(f, "container address {addr} is the gateway of {bridge}")
+            }
+            Self::NotAHost(addr, net) => {
+                write!(f, "container address {addr} is the network or broadcast address of {net}")
+            }
             Self::OtherFamily(binding) => {
                 write!(f, "NAT cannot translate between IPv4 and IPv6: {binding}")
             }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod backend;
+mod dropped;
 mod error;
 mod hairpin;
 mod hold;
@@ -17,6 +18,7 @@ mod way;
 use portmap_core::{Error, ErrorKind, Lease, PortMapper, Publish};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use dropped::ForwardingDropped;
 pub use hold::NetworkLease;
 pub use settings::HostSettings;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use portmap_core::{Binding, Error, ErrorKind, WithCauses};
 use tracing::{info, warn};
 
-use super::{settle::Waiting, task::Task};
+use super::{ForwardingDropped, settle::Waiting, task::Task};
 use crate::{
     Family, ForeignDrop, Interface, IptablesVariant, Policy, Prefix,
     backend::{DroppingChain, DroppingChains, Passage},
@@ -58,8 +58,12 @@ impl Way {
             addrs.any(|to| to.addrs().any(|addr| chain.table.family.sees(Family::of(addr))))
         };
         let chain = chains.iter().filter(is_closed).find(is_passed)?;
-        let message = format!("{chain} drops what is forwarded and what it is not told to accept");
-        Some(Error::new(ErrorKind::Unsupported, message))
+        let message = format!("{chain} drops forwarded packets by default, so NAT cannot work");
+        let cause = match chain.variant {
+            Some(_) => ForwardingDropped::ByIptables,
+            None => ForwardingDropped::ByNftables,
+        };
+        Some(Error::new(ErrorKind::Unsupported, message).with_source(cause))
     }
 
     /// Opens the way through these chains, to these bridges alone. Where it is open already, and there are none any more, it

@@ -166,6 +166,8 @@ pub enum NetworkError {
     HostBits(IpNet),
     /// A single address, with no room for a gateway and a container.
     NoRoom(IpNet),
+    /// Every address of a family: whoever is called would be in the network.
+    Everywhere(IpNet),
     /// Two subnets of one family.
     SameFamily {
         /// The one that stood first.
@@ -184,6 +186,7 @@ impl fmt::Display for NetworkError {
                 write!(f, "subnet {net} has host bits: {} is meant", net.trunc())
             }
             Self::NoRoom(net) => write!(f, "subnet {net} has no room for a gateway"),
+            Self::Everywhere(net) => write!(f, "subnet {net} is every address there is"),
             Self::SameFamily { first, second } => {
                 write!(f, "subnets {first} and {second} are of one family")
             }

@@ -52,12 +52,16 @@ impl FromStr for Prefix {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fits = |char: char| char.is_ascii_alphanumeric() || "-_".contains(char);
         let letter_first = text.starts_with(|char: char| char.is_ascii_alphabetic());
-        let reserved = RESERVED.iter().any(|name| name.eq_ignore_ascii_case(text));
-        if text.len() > Self::MAX_LEN || !letter_first || !text.chars().all(fits) || reserved {
-            return Err(PrefixError(text.to_owned()));
+        let is_name = text.len() <= Self::MAX_LEN && letter_first && text.chars().all(fits);
+        match is_name && !is_reserved(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(PrefixError(text.to_owned())),
         }
-        Ok(Self(text.to_owned()))
     }
+}
+
+fn is_reserved(text: &str) -> bool {
+    RESERVED.iter().any(|name| name.eq_ignore_ascii_case(text))
 }
 
 impl fmt::Display for Prefix {
@@ -73,10 +77,16 @@ pub struct PrefixError(String);
 impl fmt::Display for PrefixError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(text) = self;
-        write!(
-            f,
-            "prefix {text:?} is not a free name of a letter and up to 9 letters, digits, - or _"
-        )
+        match is_reserved(text) {
+            true => write!(f, "prefix {text:?} is a name that iptables has for itself"),
+            false => {
+                let more = Prefix::MAX_LEN - 1;
+                write!(
+                    f,
+                    "prefix {text:?} is not a letter and up to {more} letters, digits, - or _"
+                )
+            }
+        }
     }
 }
 
@@ -93,5 +103,13 @@ mod tests {
         for text in ["", "ELEVEN-BYTE", "1ST", "-A", "A B", "A\nB", "Ä", "INPUT", "Accept"] {
             text.parse::<Prefix>().expect_err(text);
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_prefix_is_said() {
+        let said = |text: &str| text.parse::<Prefix>().unwrap_err().to_string();
+        let rule = "prefix \"1ST\" is not a letter and up to 9 letters, digits, - or _";
+        assert_eq!(said("1ST"), rule);
+        assert_eq!(said("Accept"), "prefix \"Accept\" is a name that iptables has for itself");
     }
 }

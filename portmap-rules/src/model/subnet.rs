@@ -18,8 +18,11 @@ impl Subnet {
     ///
     /// # Errors
     /// [`NetworkError::HostBits`] where the address is not the first one of the prefix,
-    /// [`NetworkError::NoRoom`] where there is no second one.
+    /// [`NetworkError::NoRoom`] where there is no second one, [`NetworkError::Everywhere`] where it is every address there is.
     pub fn new(net: IpNet) -> Result<Self, NetworkError> {
+        if net.prefix_len() == 0 {
+            return Err(NetworkError::Everywhere(net));
+        }
         if net.addr() != net.network() {
             return Err(NetworkError::HostBits(net));
         }
