@@ -9,11 +9,11 @@ use crate::{
     choice::Choice,
     ends::Ends,
     monitor::Monitor,
-    nat::{Nat, listed, needs},
+    nat::{Nat, needs},
     output::chain,
     plan::Plan,
     proxy,
-    published::{By, publish, until_end},
+    published::{By, by_both, publish, until_end},
 };
 
 pub(crate) async fn run(
@@ -67,12 +67,6 @@ async fn serve(
         }
     }
     nat.demo.iter().for_each(|demo| monitor.note(demo));
-    let Policy { layout, prefix, .. } = policy;
-    monitor.note(format_args!(
-        "NAT in the kernel by rules {prefix} of {layout} for clients outside, who are seen as they are"
-    ));
-    monitor.note("the proxy for 127.0.0.1, ::1 and containers' calls to this host: seen as the bridge's address");
-    monitor.note("forwarding and what else NAT needs of this host is on, and put back in the end");
-    listed("connections that NAT serves are").iter().for_each(|line| monitor.note(line));
+    by_both(&published, policy).iter().for_each(|line| monitor.note(line));
     until_end(Mode::Hybrid, published, &nat.networks, monitor, ends).await
 }

@@ -3,6 +3,7 @@
 mod listed;
 pub(crate) mod needs;
 
+use nix::net::if_::if_nametoindex;
 use portmap::{
     BoxError, Publish, RulesMapper,
     rules::{Hairpin, HostSettings, Network, NetworkLease, Policy},
@@ -27,6 +28,7 @@ impl Nat {
         networks: &[Network],
         policy: &Policy,
     ) -> Result<Self, BoxError> {
+        check_bridges(networks)?;
         let mapper = RulesMapper::open_with(policy.clone(), HostSettings::Managed)?;
         let mut nat = Self { mapper, demo: None, networks: Vec::new(), attached: Vec::new() };
         match nat.fill(plan, networks, policy).await {
@@ -77,5 +79,16 @@ impl Nat {
             None => Ok(()),
         };
         withdrawn.map_err(Into::into).and(removed)
+    }
+}
+
+/// Finds a network whose bridge is not there: rules by its name would serve nobody, and say so to nobody.
+fn check_bridges(networks: &[Network]) -> Result<(), String> {
+    let mut bridges = networks.iter().map(Network::bridge);
+    match bridges.find(|bridge| if_nametoindex(bridge.name()).is_err()) {
+        Some(missing) => {
+            Err(format!("there is no bridge {missing} here, which a network is said to have"))
+        }
+        None => Ok(()),
     }
 }

@@ -2,14 +2,18 @@
 
 mod begin;
 mod follow;
+mod served;
 
 use std::future::pending;
 
 use futures::future::join;
 use portmap::{BoxError, Lease, rules::Network};
 
-pub(crate) use self::begin::{By, publish};
 use self::follow::follow;
+pub(crate) use self::{
+    begin::{By, publish},
+    served::by_both,
+};
 use crate::{
     all,
     args::Mode,

@@ -66,7 +66,7 @@ impl Display for Way<'_> {
         let Policy { layout, prefix, loopback, .. } = self.0;
         writeln!(
             f,
-            "NAT in the kernel by rules {prefix} of {layout}: clients are seen as they are"
+            "NAT in the kernel by rules {prefix} of {layout}: the container sees its clients' own addresses"
         )?;
         if *loopback == Loopback::Proxy {
             writeln!(

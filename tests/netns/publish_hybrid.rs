@@ -24,6 +24,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("publish_by_both_serves_containers_that_were_named", &iptables, named);
     suite.test("publish_falls_to_the_proxy_where_the_rules_have_an_owner", &nft, twice);
     suite.test("publish_by_both_dials_from_inside_by_the_proxy_alone", &nft, inside);
+    suite.test("publish_by_both_says_what_is_served_by_one_alone", &nft, alone);
     suite.test("publish_by_both_says_what_it_cannot_do_and_changes_nothing", &setpriv, refused);
 }
 
@@ -76,6 +77,52 @@ async fn by_default() -> Result<(), BoxError> {
         let gone = lab.client().get((host.addr4(), 8080).into()).await;
         assert!(matches!(gone, Err(CallError::Refused)), "{gone:?}");
     }
+    Ok(())
+}
+
+/// As beside dockerd, which leaves `FORWARD` so.
+async fn alone() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let chain = "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }";
+    assert!(host.exec("nft", [chain]).await?.status.success());
+    let specs = ["--mode", "hybrid", "8080:80", "8081:81", "8082:80/sctp"];
+    for (args, way, client) in [
+        (
+            &specs[..4],
+            "*:8080/tcp, *:8081/tcp by the proxy alone: ",
+            IpAddr::from([172, 31, 254, 1]),
+        ),
+        (
+            &[&specs[..3], &["--foreign-drop", "open"]].concat(),
+            "NAT in the kernel by rules ",
+            lab.client().addr4().into(),
+        ),
+    ] {
+        let mut published = start(host, args).await?;
+        let said = published.transcript();
+        assert!(said.contains(way), "{said}");
+        let alone = said.contains("\nbecause chain FORWARD in table ipv4 filter of iptables");
+        assert_eq!(alone, way.contains("alone"), "{said}");
+        assert_eq!(said.contains("NAT in the kernel"), !alone, "{said}");
+        let page = lab.client().get((host.addr4(), 8080).into()).await?;
+        assert_eq!(page.remote_ip, client, "{said}");
+        end(&mut published, Signal::SIGINT).await?;
+    }
+    assert!(host.exec("nft", ["delete table ip filter"]).await?.status.success());
+    let mut published = start(host, &specs).await?;
+    let said = published.transcript();
+    assert!(
+        said.contains("*:8082/sctp by NAT alone: ") && said.contains("NAT in the kernel"),
+        "{said}"
+    );
+    end(&mut published, Signal::SIGINT).await?;
+    let nowhere = ["--network", "nowhere=192.0.2.0/24", "8080:80@192.0.2.2"];
+    let refused = host.exec(&tool()?.to_string_lossy(), nowhere).await?;
+    assert_eq!(
+        refused.stderr,
+        "publish: there is no bridge nowhere here, which a network is said to have\n"
+    );
     Ok(())
 }
 

@@ -149,7 +149,7 @@ async fn named(backend: &str) -> Result<(), BoxError> {
         "\
 container at {one}
 container at {two}
-NAT in the kernel by rules PORTMAP of {backend}: clients are seen as they are
+NAT in the kernel by rules PORTMAP of {backend}: the container sees its clients' own addresses
 forwarding and what else NAT needs of this host is on, and put back in the end
 connections are listed from connection tracking, looked at once a second: what it forgets sooner is not seen
 their bytes are not counted: net.netfilter.nf_conntrack_acct=1 would

@@ -404,7 +404,7 @@ async fn firewall() -> Result<(), BoxError> {
     assert!(host.exec("nft", ["delete table inet wall"]).await?.status.success());
     let refused = host.exec(&path, ["--mode", "rules", "8080:80"]).await?;
     let why = "publish: chain FORWARD in table ipv4 filter of iptables (nf_tables) drops forwarded packets by default, \
-               so NAT cannot work: --foreign-drop open opens a way, ";
+               so NAT cannot work: --foreign-drop open opens a way; ";
     assert!(refused.stderr.starts_with(why), "{}", refused.stderr);
     let without = ["--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
     let answer = host.exec("setpriv", without.into_iter().chain([path.as_str(), "doctor"])).await?;

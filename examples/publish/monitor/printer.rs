@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{News, Shared, Style, json::Json, live::Live, plain::Plain};
+use crate::output::complain;
 
 /// How often a view is redrawn, and a loss told.
 const TICK: Duration = Duration::from_secs(1);
@@ -55,7 +56,7 @@ impl Printer {
         // Without a thread nothing is told, and everything served.
         let started = thread::Builder::new().name("printer".to_owned()).spawn(print);
         if let Err(error) = started {
-            eprintln!("publish: nothing can be printed: {error}");
+            complain(format_args!("nothing can be printed: {error}"));
         }
         Self { news, done }
     }

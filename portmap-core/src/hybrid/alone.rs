@@ -20,7 +20,7 @@ pub struct ServedAlone {
 }
 
 /// One of the two mappers of a [`HybridMapper`](crate::HybridMapper).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServedBy {
     /// The proxy.
     Proxy,
