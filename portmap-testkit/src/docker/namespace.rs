@@ -32,8 +32,10 @@ pub(super) async fn of(pid: u32, token: &str) -> Result<OwnedFd, LabError> {
         }
         sleep(Duration::from_millis(20)).await;
     }
-    let why = "process {pid} is not the container's: does Docker run on another machine, or count processes otherwise?";
-    Err(LabError::new(why.replace("{pid}", &pid.to_string())))
+    let claim = format!("process {pid} is not the container's");
+    Err(LabError::new(format!(
+        "{claim}: does Docker run on another machine, or count processes otherwise?"
+    )))
 }
 
 fn has(environment: &[u8], token: &str) -> bool {
@@ -55,10 +57,14 @@ mod tests {
     #[tokio::test]
     async fn a_process_without_the_token_is_refused() {
         let mut child = Command::new("sleep").arg("100").env(TOKEN, "mine").spawn().unwrap();
-        assert!(of(child.id(), "mine").await.is_ok());
+        let process = of(child.id(), "mine").await.unwrap();
         let refused = of(child.id(), "min").await.unwrap_err();
         assert!(refused.to_string().contains("is not the container's"), "{refused}");
         child.kill().unwrap();
+        // It dies at its next turn, not in the call.
+        while is_alive(&process).unwrap() {
+            sleep(Duration::from_millis(1)).await;
+        }
         // A zombie has a number, and no environment.
         assert!(of(child.id(), "mine").await.is_err());
         child.wait().unwrap();
