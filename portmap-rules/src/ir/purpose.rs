@@ -64,6 +64,8 @@ pub enum Purpose {
     LoopbackGuard,
     /// Nobody outside reaches a port that is published on a loopback address.
     LoopbackPortGuard,
+    /// A connection was judged when it began.
+    Judged,
     /// An interface that may go round NAT.
     Trusted,
     /// Published ports are reached through NAT alone.
@@ -142,6 +144,10 @@ impl fmt::Display for Purpose {
             Self::NeighbourSource => {
                 "A container that calls a neighbour's published port, or its own, is \
                  answered by way of the host, where NAT is undone."
+            }
+            Self::Judged => {
+                "What belongs to a connection was judged when that began, and answers go where \
+                 the question came from."
             }
             Self::LoopbackGuard => {
                 "Nobody outside reaches 127.0.0.0/8: a bridge may route it, and NAT would \

@@ -27,8 +27,10 @@ fn chain(plan: &Plan<'_>, sets: &Sets) -> Chain {
     // an internal network drops what belongs to a connection.
     let is_internal = plan.internal().next().is_some();
     if let Some(bridge) = out_of("bridges") {
-        let matches = is_internal.then_some(bridge).into_iter().chain([ESTABLISHED]);
-        chain.push(Purpose::Answers, matches, Target::Accept);
+        match is_internal {
+            true => chain.push(Purpose::Answers, [bridge, ESTABLISHED], Target::Accept),
+            false => chain.push(Purpose::Judged, [ESTABLISHED], Target::Accept),
+        }
     }
     for member in plan.internal().rev() {
         let (bridge, net) = (member.bridge, member.net);

@@ -3,24 +3,37 @@
 use super::{
     push,
     sets::{LOOPBACK, PUBLISHED, Sets},
-    write::{comes_in_elsewhere, to},
+    write::{ESTABLISHED, comes_in_elsewhere, to},
 };
 use crate::{Interface, Match, Policy, Purpose, Table, Target, What, compile::Plan};
 
-pub(super) fn add(table: &mut Table, plan: &Plan<'_>, policy: &Policy, sets: &Sets) {
-    let foreign = comes_in_elsewhere(Interface::LO);
+/// Every packet comes by, so what is cheap to compare comes first: an address before the name of an interface, which is
+/// copied for it, and before a look-up.
+pub(super) fn add_loopback(table: &mut Table, plan: &Plan<'_>, policy: &Policy, sets: &Sets) {
+    let (net, foreign) = (to(plan.loopback()), comes_in_elsewhere(Interface::LO));
     if plan.guards_loopback(policy) {
-        // The address first: it is compared for every packet, and the name of the interface would have to be copied.
-        let matches = [to(plan.loopback()), foreign.clone()];
+        let matches = [net.clone(), foreign.clone()];
         push(table, "guard", Purpose::LoopbackGuard, matches, Target::Drop);
     }
     for port in LOOPBACK.into_iter().filter_map(|stem| sets.lookup(stem)) {
-        let matches = [port, foreign.clone()];
+        let matches = [net.clone(), port, foreign.clone()];
         push(table, "guard", Purpose::LoopbackPortGuard, matches, Target::Drop);
     }
-    let Some((key, inside)) = sets.key("inside") else { return };
-    for port in PUBLISHED.into_iter().filter_map(|stem| sets.lookup(stem)) {
-        let matches = [port, Match::not(What::InSet(key.clone(), inside.clone()))];
+}
+
+/// What begins a connection alone is looked up among the published ports, which takes connection tracking to have seen it.
+pub(super) fn add_direct(table: &mut Table, families: &[Sets]) {
+    let rules: Vec<_> = families.iter().flat_map(direct).collect();
+    if !rules.is_empty() {
+        push(table, "guard", Purpose::Judged, [ESTABLISHED], Target::Accept);
+    }
+    for matches in rules {
         push(table, "guard", Purpose::DirectGuard, matches, Target::Drop);
     }
+}
+
+fn direct(sets: &Sets) -> Vec<[Match; 2]> {
+    let Some((key, inside)) = sets.key("inside") else { return Vec::new() };
+    let ports = PUBLISHED.into_iter().filter_map(|stem| sets.lookup(stem));
+    ports.map(|port| [port, Match::not(What::InSet(key.clone(), inside.clone()))]).collect()
 }

@@ -24,13 +24,14 @@ pub(super) fn table(plans: &[Plan<'_>], policy: &Policy) -> Option<(TableId, Tab
         return None;
     }
     let mut table = Table { chains: base_chains(), sets: BTreeMap::new() };
-    for plan in plans {
-        let sets = Sets::new(plan, policy);
-        guard::add(&mut table, plan, policy, &sets);
-        nat::add(&mut table, plan, policy, &sets);
-        forward::add(&mut table, plan, &sets);
-        table.sets.extend(sets.into_inner());
+    let sets: Vec<_> = plans.iter().map(|plan| Sets::new(plan, policy)).collect();
+    for (plan, sets) in plans.iter().zip(&sets) {
+        guard::add_loopback(&mut table, plan, policy, sets);
+        nat::add(&mut table, plan, policy, sets);
+        forward::add(&mut table, plan, sets);
     }
+    guard::add_direct(&mut table, &sets);
+    table.sets.extend(sets.into_iter().flat_map(Sets::into_inner));
     let name = policy.prefix.as_str().to_ascii_lowercase();
     Some((TableId { family: TableFamily::Inet, name: name.into() }, table))
 }
@@ -38,7 +39,7 @@ pub(super) fn table(plans: &[Plan<'_>], policy: &Policy) -> Option<(TableId, Tab
 fn base_chains() -> BTreeMap<Name, Chain> {
     use ChainKind::{Filter, Nat};
     [
-        ("guard", Filter, Hook::Prerouting, Priority::RAW),
+        ("guard", Filter, Hook::Prerouting, Priority::MANGLE),
         ("prerouting", Nat, Hook::Prerouting, Priority::DSTNAT),
         ("output", Nat, Hook::Output, Priority::DSTNAT),
         ("forward", Filter, Hook::Forward, Priority::FILTER),
