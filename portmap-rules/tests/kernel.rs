@@ -9,6 +9,7 @@ use std::{
 };
 
 use common::{
+    path,
     random::{rules, scene},
     scenes::EXAMPLES,
 };
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
 fn in_namespace(script: &str, input: &str) -> String {
     let mut child = Command::new("unshare")
         .args(["--net", "sh", "-euc", script])
+        .env("PATH", path())
         // The old iptables locks a file under /run, where an ordinary user may not write.
         .env("XTABLES_LOCKFILE", env::temp_dir().join("portmap-xtables.lock"))
         .stdin(Stdio::piped())

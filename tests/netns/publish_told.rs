@@ -169,7 +169,6 @@ async fn live() -> Result<(), BoxError> {
     drop(connected);
     until("0 open, 1 served, 1 refused").await?;
     terminal.end()?;
-    terminal.until("\x1b[?7h").await?;
     let text = terminal.text();
     // What was switched off for a view is on again behind it, and nothing else was touched.
     assert_eq!(text.matches("\x1b[?7l").count(), text.matches("\x1b[?7h").count());
@@ -181,6 +180,7 @@ async fn live() -> Result<(), BoxError> {
 pub(crate) struct Terminal {
     tool: std::process::Child,
     shown: Arc<Mutex<String>>,
+    reader: Option<thread::JoinHandle<()>>,
 }
 
 impl Terminal {
@@ -199,7 +199,7 @@ impl Terminal {
         let tool = tool.await?;
         let shown = Arc::new(Mutex::new(String::new()));
         let (mut screen, heard) = (File::from(terminal.master), Arc::clone(&shown));
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut part = [0; 4096];
             while let Ok(count @ 1..) = screen.read(&mut part) {
                 if let Ok(mut heard) = heard.lock() {
@@ -207,7 +207,7 @@ impl Terminal {
                 }
             }
         });
-        Ok(Self { tool, shown })
+        Ok(Self { tool, shown, reader: Some(reader) })
     }
 
     pub(crate) fn text(&self) -> String {
@@ -224,9 +224,12 @@ impl Terminal {
         Err(format!("no {wanted:?} in {:?}", self.text()).into())
     }
 
+    /// Ends the tool, and returns when all that it has shown was read.
     pub(crate) fn end(&mut self) -> Result<(), BoxError> {
         kill(Pid::from_raw(self.tool.id().try_into()?), Signal::SIGINT)?;
         assert!(self.tool.wait()?.success(), "{}", self.text());
+        // Nobody else has the terminal open.
+        self.reader.take().map(thread::JoinHandle::join);
         Ok(())
     }
 }

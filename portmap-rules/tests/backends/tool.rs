@@ -2,6 +2,8 @@
 
 use std::{error::Error, process::Command};
 
+use crate::common::path;
+
 /// Runs a program, and gives what it printed.
 pub(crate) fn run(program: &str, args: &[&str]) -> Result<String, Box<dyn Error>> {
     let output = Command::new(program).args(args).env("PATH", path()).output()?;
@@ -53,8 +55,4 @@ pub(crate) fn comparable(listing: &str) -> String {
     let mut blocks: Vec<&str> = body.split("\n\n\t").collect();
     blocks.sort_unstable();
     format!("{head}{{\n\t{}\n}}\n", blocks.join("\n\n\t"))
-}
-
-fn path() -> String {
-    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }

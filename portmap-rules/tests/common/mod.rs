@@ -9,6 +9,11 @@ pub(crate) mod scenes;
 use portmap_core::{Binding, HostPort, Mapping, PortSpec};
 use portmap_rules::{Network, Policy, Ruleset, compile};
 
+/// `PATH` with the folders of administration tools, which an ordinary user's often lacks.
+pub(crate) fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
 /// Networks, oldest first.
 pub(crate) fn networks(texts: &[&str]) -> Vec<Network> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
