@@ -108,7 +108,7 @@ where
     /// # Errors
     /// [`Backend`](portmap_core::ErrorKind::Backend) where a socket cannot be served,
     /// [`Invalid`](portmap_core::ErrorKind::Invalid) where a binding leads back to this host and to itself, and
-    /// what [`SourceAddress`] says.
+    /// what [`SourceAddress`](crate::SourceAddress) says.
     ///
     /// # Panics
     /// Outside a tokio runtime.
