@@ -3,7 +3,6 @@
 mod common;
 
 use std::{
-    env,
     io::Write as _,
     process::{Command, ExitCode, Stdio},
 };
@@ -65,8 +64,9 @@ fn in_namespace(script: &str, input: &str) -> String {
     let mut child = Command::new("unshare")
         .args(["--net", "sh", "-euc", script])
         .env("PATH", path())
-        // The old iptables locks a file under /run, where an ordinary user may not write.
-        .env("XTABLES_LOCKFILE", env::temp_dir().join("portmap-xtables.lock"))
+        // The old iptables locks a file under /run, where an ordinary user may not write; one below /tmp is another user's
+        // the next time. Anything that can be opened can be locked.
+        .env("XTABLES_LOCKFILE", "/dev/null")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
