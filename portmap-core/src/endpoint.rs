@@ -53,16 +53,16 @@ impl Endpoint {
         v4.into_iter().chain(v6)
     }
 
-    /// Finds an address that no container can have.
+    /// Finds an address that no container can have, or that does not say where it is.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        for addr in self.addrs() {
-            let broadcast = matches!(addr, IpAddr::V4(v4) if v4.is_broadcast());
-            if addr.is_unspecified() || addr.is_multicast() || broadcast {
-                let message = format!("{addr} cannot be the address of a container");
-                return Err(Error::new(ErrorKind::Invalid, message));
-            }
+        let invalid = |message| Err(Error::new(ErrorKind::Invalid, message));
+        if let Some(addr) = self.addrs().find(|addr| addr.is_unspecified() || is_for_many(*addr)) {
+            return invalid(format!("{addr} cannot be the address of a container"));
         }
-        Ok(())
+        match self.v6().filter(Ipv6Addr::is_unicast_link_local) {
+            Some(addr) => invalid(format!("{addr} does not say on which link the container is")),
+            None => Ok(()),
+        }
     }
 
     /// The address to use for a client: the one of the client's family, else the other one.
@@ -72,6 +72,11 @@ impl Endpoint {
             (Addrs::V6(v6), _) | (Addrs::Both(_, v6), IpAddr::V6(_)) => v6.into(),
         }
     }
+}
+
+/// Multicast or broadcast.
+pub(crate) fn is_for_many(addr: IpAddr) -> bool {
+    addr.is_multicast() || matches!(addr, IpAddr::V4(v4) if v4.is_broadcast())
 }
 
 impl From<Ipv4Addr> for Endpoint {

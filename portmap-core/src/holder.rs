@@ -143,7 +143,8 @@ impl fmt::Display for Holder {
         write!(f, "{}/{} is in use", self.addr, self.protocol)?;
         match self.processes.first() {
             Some(process) => write!(f, " by {process}"),
-            None => Ok(()),
+            // Of one that may not be looked at its user is known.
+            None => write!(f, " by a process of user {}", self.uid),
         }
     }
 }

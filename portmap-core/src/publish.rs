@@ -1,8 +1,8 @@
 //! A request to publish.
 
-use std::net::{IpAddr, Ipv6Addr};
-
-use crate::{Endpoint, Error, ErrorKind, HostPort, Mapping, PortRange, Reserved};
+use crate::{
+    Endpoint, Error, ErrorKind, HostPort, Mapping, PortRange, Reserved, endpoint::is_for_many,
+};
 
 /// A request: one endpoint's mappings, published all or not at all.
 ///
@@ -71,9 +71,6 @@ impl Publish {
     pub fn check(&self) -> Result<(), Error> {
         let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
         self.endpoint.check()?;
-        if let Some(addr) = self.endpoint.v6().filter(Ipv6Addr::is_unicast_link_local) {
-            return invalid(format!("{addr} does not say on which link the container is"));
-        }
         let mut hosts = self.mappings.iter().flat_map(Mapping::host_addrs);
         // Nothing can be sent from there, no answer either.
         if let Some(addr) = hosts.find(|addr| is_for_many(**addr)) {
@@ -100,11 +97,6 @@ impl Publish {
         }
         Ok(())
     }
-}
-
-/// Multicast or broadcast.
-fn is_for_many(addr: IpAddr) -> bool {
-    addr.is_multicast() || matches!(addr, IpAddr::V4(v4) if v4.is_broadcast())
 }
 
 fn exact_claims(mapping: &Mapping) -> Option<(&Mapping, PortRange)> {

@@ -104,10 +104,6 @@ impl Refusal {
         let (kind, message) = match errno(&error) {
             Errno::EADDRINUSE => {
                 let message = match holders(protocol, host, port.into()).first() {
-                    // Of one that may not be looked at its user is known.
-                    Some(holder) if holder.processes().is_empty() => {
-                        format!("{holder} by a process of user {}", holder.uid())
-                    }
                     Some(holder) => holder.to_string(),
                     None => format!("{wanted} is in use"),
                 };
