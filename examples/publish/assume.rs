@@ -9,7 +9,7 @@ use portmap::{
     rules::{CompileError, Network, Policy, Ruleset, compile},
 };
 
-pub(crate) use self::routed::{has_nat, is_routed, routed};
+pub(crate) use self::routed::{has_nat, is_known, is_routed, routed};
 
 /// The rules that requests would have.
 pub(crate) fn rules(

@@ -3,9 +3,7 @@
 use portmap::{BoxError, rules::Policy};
 
 use crate::{
-    all::check_together,
     args::{Args, Mode},
-    assume,
     choice::Choice,
     ends::Ends,
     monitor::Monitor,
@@ -24,11 +22,7 @@ pub(crate) async fn run(
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
     let policy = args.rules.policy(Mode::Hybrid);
-    // All that can be found wrong before anything is touched.
     let networks = plan.networks(args.networks());
-    plan.check_places(&networks)?;
-    check_together(&plan.named())?;
-    assume::rules(&networks, &plan.by_nat(), &policy)?;
     needs::check(&policy)?;
 
     let nat = match Nat::set_up(plan, &networks, &policy).await {
@@ -68,5 +62,5 @@ async fn serve(
     }
     nat.demo.iter().for_each(|demo| monitor.note(demo));
     by_both(&published, policy).iter().for_each(|line| monitor.note(line));
-    until_end(Mode::Hybrid, published, &nat.networks, monitor, ends).await
+    until_end(Mode::Hybrid, published, &nat.mapper.networks(), monitor, ends).await
 }

@@ -16,8 +16,6 @@ use crate::{demo::Contained, output::chain, plan::Plan};
 pub(crate) struct Nat {
     pub(crate) mapper: RulesMapper,
     pub(crate) demo: Option<Contained>,
-    /// The networks that the rules know.
-    pub(crate) networks: Vec<Network>,
     attached: Vec<NetworkLease>,
 }
 
@@ -30,7 +28,7 @@ impl Nat {
     ) -> Result<Self, BoxError> {
         check_bridges(networks)?;
         let mapper = RulesMapper::open_with(policy.clone(), HostSettings::Managed)?;
-        let mut nat = Self { mapper, demo: None, networks: Vec::new(), attached: Vec::new() };
+        let mut nat = Self { mapper, demo: None, attached: Vec::new() };
         match nat.fill(plan, networks, policy).await {
             Ok(()) => Ok(nat),
             Err(error) => {
@@ -55,8 +53,7 @@ impl Nat {
             networks.push(demo.network()?);
         }
         for network in networks {
-            self.attached.push(self.mapper.attach(network.clone()).await?);
-            self.networks.push(network);
+            self.attached.push(self.mapper.attach(network).await?);
         }
         Ok(())
     }
@@ -68,7 +65,7 @@ impl Nat {
 
     /// Takes everything back; done when the kernel is as it was. Waits for leases that are still there.
     pub(crate) async fn withdraw(self) -> Result<(), BoxError> {
-        let Self { mapper, demo, attached, .. } = self;
+        let Self { mapper, demo, attached } = self;
         let mut withdrawn = Ok(());
         for network in attached.into_iter().rev() {
             withdrawn = withdrawn.and(network.detach().await);

@@ -5,7 +5,6 @@ mod routing;
 use portmap::{BoxError, Publish};
 
 use crate::{
-    all::check_together,
     args::{Args, Mode},
     demo::Demo,
     ends::Ends,
@@ -40,7 +39,6 @@ async fn serve(
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
     let webapp = demo.map(|demo| demo.request(plan.for_webapp()));
-    check_together(&plan.with_webapp(webapp.clone()))?;
     let routing = routing::set_up(args, plan, demo).await?;
     let done = publish_and_wait(args, plan, demo, webapp, monitor, ends).await;
     match routing {

@@ -9,7 +9,6 @@ use portmap::{
 
 use crate::{
     args::{Args, Mode},
-    assume,
     ends::Ends,
     monitor::Monitor,
     nat::{Nat, listed, needs},
@@ -24,11 +23,7 @@ pub(crate) async fn run(
     ends: &mut Ends,
 ) -> Result<(), BoxError> {
     let policy = args.rules.policy(Mode::Rules);
-    // All that can be found wrong before anything is touched.
     let networks = plan.networks(args.networks());
-    plan.check_addresses()?;
-    plan.check_places(&networks)?;
-    assume::rules(&networks, &plan.named(), &policy)?;
     needs::check(&policy)?;
 
     let nat = Nat::set_up(plan, &networks, &policy).await;
@@ -55,7 +50,7 @@ async fn serve(
     nat.demo.iter().for_each(|demo| monitor.note(demo));
     Way(policy).to_string().lines().for_each(|line| monitor.note(line));
     listed("connections are").iter().for_each(|line| monitor.note(line));
-    until_end(Mode::Rules, published, &nat.networks, monitor, ends).await
+    until_end(Mode::Rules, published, &nat.mapper.networks(), monitor, ends).await
 }
 
 /// How it is done, and what comes of it.

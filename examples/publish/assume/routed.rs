@@ -36,6 +36,11 @@ pub(crate) fn is_routed(networks: &[Network], endpoint: Endpoint) -> bool {
     around.peek().is_some() && !around.any(Network::has_nat)
 }
 
+/// Whether a container is in one of these networks.
+pub(crate) fn is_known(networks: &[Network], endpoint: Endpoint) -> bool {
+    around(networks, endpoint).next().is_some()
+}
+
 /// The networks that a container is in.
 fn around(networks: &[Network], endpoint: Endpoint) -> impl Iterator<Item = &Network> {
     networks.iter().filter(move |network| {

@@ -42,10 +42,7 @@ pub(super) fn in_force(
     world = world.routing_localnet(&policy);
     world.hairpin_ports = policy.hairpin == Hairpin::Bridge;
     world.bridge_netfilter = world.hairpin_ports;
-    let has_network = |binding: &&Binding| {
-        let mut nets = networks.iter().flat_map(Network::subnets);
-        nets.any(|subnet| binding.endpoint().addrs().any(|addr| subnet.net().contains(&addr)))
-    };
+    let has_network = |binding: &&Binding| assume::is_known(networks, binding.endpoint());
     let by_nat: Vec<_> = bindings.iter().filter(has_network).cloned().collect();
     Ok((compile(networks, &by_nat, &policy)?, world))
 }
