@@ -1,4 +1,34 @@
-#![doc = include_str!("../README.md")]
+//! Publishes container ports on a Linux host: what Docker does with docker-proxy and iptables, as an embeddable async
+//! library.
+//!
+//! A container runtime asks for "host 8080/tcp -> this container's 80" and gets a [`Lease`]. The port is published as
+//! long as the lease lives. One process, the one that embeds the library, serves all ports of all containers.
+//!
+//! ```
+//! use portmap::{Endpoint, PortMapper, PortSpec, ProxyMapper, Publish};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let container: Endpoint = "172.17.0.2".parse()?;
+//! let request = Publish::new(container).with("127.0.0.1::80/tcp".parse::<PortSpec>()?);
+//!
+//! let lease = ProxyMapper::new().publish(request).await?;
+//! for binding in lease.bindings() {
+//!     println!("{binding}"); // tcp 127.0.0.1:49153 -> 172.17.0.2:80
+//! }
+//! lease.release().await?; // dropping the lease does the same in the background
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Who sees whom
+//!
+//! | a call from | [`ProxyMapper`] | [`RulesMapper`] | [`HybridMapper`] |
+//! |---|---|---|---|
+//! | an outside client | the bridge's address | the client's own address | the client's own address |
+//! | the host, by 127.0.0.1 | the bridge's address | the bridge's address | the bridge's address |
+//! | the host, by `::1` | the bridge's address | refused | the bridge's address |
+//! | another container | the bridge's address | dropped between networks | the bridge's address |
 //!
 //! # Three layers
 //!
@@ -57,4 +87,16 @@ pub mod rules {
 #[cfg(feature = "proxy")]
 pub mod proxy {
     pub use portmap_proxy::*;
+}
+
+/// The examples of the pages that are no Rust, as tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    #[cfg(all(feature = "proxy", feature = "rules"))]
+    struct Readme;
+
+    #[doc = include_str!("../docs/embedding.md")]
+    #[cfg(all(feature = "proxy", feature = "rules"))]
+    struct Embedding;
 }

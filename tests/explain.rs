@@ -1,4 +1,4 @@
-//! By which ways a port would be reached, as the tool explains it: without any privilege, and as the README has it.
+//! By which ways a port would be reached, as the tool explains it: without any privilege, and as docs/tool.md has it.
 #![expect(clippy::unwrap_used, reason = "output that cannot be read ends the test")]
 
 use std::{
@@ -29,9 +29,9 @@ fn explained(args: &[&str]) -> String {
 }
 
 #[test]
-fn the_readmes_example_is_what_is_printed() {
-    let readme = include_str!("../README.md");
-    let (_, example) = readme.split_once("$ publish --explain ").unwrap();
+fn the_example_of_the_page_is_what_is_printed() {
+    let page = include_str!("../docs/tool.md");
+    let (_, example) = page.split_once("$ publish --explain ").unwrap();
     let (command, rest) = example.split_once('\n').unwrap();
     let (wanted, _) = rest.split_once("```").unwrap();
     assert_eq!(explained(&command.split_whitespace().collect::<Vec<_>>()), wanted);
