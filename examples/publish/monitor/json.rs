@@ -11,7 +11,7 @@ use super::{
     paths::Paths,
     printer::Sink,
 };
-use crate::output::say;
+use crate::output::{json, say};
 
 #[derive(Default)]
 pub(super) struct Json {
@@ -79,6 +79,6 @@ fn print(event: Event) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // Numbers and texts alone: nothing in it can fail to be written.
     if let Ok(line) = serde_json::to_string(&Timed { time: now.as_secs_f64(), event }) {
-        say(line);
+        say(json(&line));
     }
 }
