@@ -18,6 +18,7 @@ mod nat;
 mod paths;
 mod process;
 mod publish;
+mod publish_daemon;
 mod publish_docker;
 mod publish_hybrid;
 mod publish_inside;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     seed::tests(&mut suite);
     paths::tests(&mut suite);
     publish::tests(&mut suite);
+    publish_daemon::tests(&mut suite);
     publish_docker::tests(&mut suite);
     publish_hybrid::tests(&mut suite);
     publish_inside::tests(&mut suite);

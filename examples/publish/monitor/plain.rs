@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portmap::{Protocol, proxy::Carried};
+use portmap::{Foreign, Protocol, proxy::Carried};
 
 use super::{
     News,
@@ -17,7 +17,7 @@ pub(super) struct Plain;
 impl Sink for Plain {
     fn take(&mut self, news: News) {
         match news {
-            News::Note(line) => say(line),
+            News::Note(line) => say(Foreign::of_any_length(line)),
             News::Published(_, bindings) => {
                 say(Table::of_bindings(&bindings));
                 say("Ctrl-C ends it.");
