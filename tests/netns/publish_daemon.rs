@@ -114,6 +114,7 @@ async fn followed() -> Result<(), BoxError> {
         engine.start(&docker0, at);
         let now = format!("container web of Docker, at {at} now\n");
         patiently(&mut tool, &now).await?;
+        patiently(&mut tool, "container web is followed again\n").await?;
         assert_ne!(client.get(to).await?.hostname, before);
     }
     // One that has gone for a moment, and whose container goes on.

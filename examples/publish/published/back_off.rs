@@ -6,8 +6,8 @@ use std::time::Duration;
 pub(super) struct BackOff(Duration);
 
 impl BackOff {
-    /// Somebody who has mended it waits no longer.
-    pub(super) const LONGEST: Duration = Duration::from_secs(30);
+    /// Whoever has mended it waits no longer.
+    const LONGEST: Duration = Duration::from_secs(30);
 
     /// The next pause.
     pub(super) fn next(&mut self) -> Duration {

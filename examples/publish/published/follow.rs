@@ -73,7 +73,7 @@ impl Followed<'_> {
             let begun = Instant::now();
             let Err(error) = self.listen(docker).await;
             self.lose(&error);
-            if begun.elapsed() > BackOff::LONGEST {
+            if begun.elapsed() > STEADY {
                 pause = BackOff::default();
             }
             sleep(pause.next()).await;
