@@ -128,7 +128,7 @@ async fn followed() -> Result<(), BoxError> {
 }
 
 /// Waits longer than usual: the pauses between tries grow.
-async fn patiently(tool: &mut Child, text: &str) -> Result<(), BoxError> {
+pub(crate) async fn patiently(tool: &mut Child, text: &str) -> Result<(), BoxError> {
     for _ in 0..6 {
         match tool.read_until(text).await {
             Err(ChildError::Silent { .. }) => {}

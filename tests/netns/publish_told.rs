@@ -210,6 +210,10 @@ impl Terminal {
         Ok(Self { tool, shown, reader: Some(reader) })
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.tool.id()
+    }
+
     pub(crate) fn text(&self) -> String {
         self.shown.lock().map(|text| text.clone()).unwrap_or_default()
     }
