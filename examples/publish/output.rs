@@ -35,12 +35,14 @@ pub(crate) fn complain(line: impl Display) {
     let _ = writeln!(stderr().lock(), "publish: {}", shown(&line.to_string()));
 }
 
-/// Lines as a terminal is given them. Names and words of others are in many (processes, interfaces, chains, what Docker says),
-/// and nothing that is printed for a person goes another way.
+/// Lines as a terminal is given them, tabs and all. Names and words of others are in many (processes, interfaces, chains, what
+/// Docker says), and nothing that is printed for a person goes another way.
 pub(crate) fn shown(text: &str) -> String {
-    let lines: Vec<_> =
-        text.split('\n').map(|line| Foreign::of_any_length(line).to_string()).collect();
-    lines.join("\n")
+    let parts = text.split_inclusive(['\n', '\t']).map(|part| {
+        let end = part.strip_suffix(['\n', '\t']).map_or(part.len(), str::len);
+        format!("{}{}", Foreign::of_any_length(&part[..end]), &part[end..])
+    });
+    parts.collect()
 }
 
 /// Says what went wrong. Of a reader who has read enough, `head` say, nothing has to be said.
