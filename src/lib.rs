@@ -63,7 +63,7 @@
 
 pub use portmap_core::{
     Binding, BoxError, BoxPortMapper, Endpoint, EndpointError, Error, ErrorKind, Established,
-    Holder, HolderProcess, HolderState, HostAddr, HostPort, HybridMapper, Lease, Mapping,
+    Foreign, Holder, HolderProcess, HolderState, HostAddr, HostPort, HybridMapper, Lease, Mapping,
     MappingError, Port, PortError, PortMapper, PortRange, PortSpec, PortSpecError, Protocol,
     Publish, ReleaseError, ServedAlone, ServedBy, SpecPart, UnknownProtocol, WithCauses, holders,
 };

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use portmap::{BoxError, PortSpec};
 
 use self::finding::{Finding, State};
-use crate::output::print;
+use crate::output::{self, print};
 
 /// Looks, and prints what was found. `SUCCESS` where nothing is wrong.
 pub(crate) async fn examine(specs: &[PortSpec], json: bool) -> Result<ExitCode, BoxError> {
@@ -25,7 +25,7 @@ pub(crate) async fn examine(specs: &[PortSpec], json: bool) -> Result<ExitCode, 
     findings.extend(netfilter::check().await);
     findings.extend(firewall::check());
     if json {
-        print(serde_json::to_string_pretty(&findings)? + "\n")?;
+        print(output::json(&(serde_json::to_string_pretty(&findings)? + "\n")))?;
     } else {
         findings.iter().try_for_each(|finding| print(format_args!("{finding}\n")))?;
         print(summary(&findings) + "\n")?;

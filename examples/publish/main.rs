@@ -71,9 +71,13 @@ async fn run(args: &Args) -> ExitCode {
 }
 
 async fn publish(args: &Args, monitor: &Monitor) -> Result<(), BoxError> {
-    // Listened to from the start: a signal during set-up takes effect right after it.
+    // Listened to from the start: a signal that comes while things are being set up takes effect right after that.
     let mut ends = Ends::new()?;
-    let plan = Plan::find(args).await?;
+    let plan = tokio::select! {
+        plan = Plan::find(args) => plan?,
+        // Docker can take long to answer, and nothing is done yet.
+        () = ends.wait() => return Ok(()),
+    };
     let choice = Choice::of(args, &plan);
     check::check(args, &plan, choice.mode)?;
     if args.dry_run {

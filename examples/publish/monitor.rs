@@ -75,9 +75,20 @@ enum News {
     Retargeted(Vec<Binding>),
     Opened(Arc<Served>),
     Ended(Arc<Served>, End),
+    /// How many there are of which nothing else is told.
+    Unlisted(Unlisted),
     Released,
     /// Nothing comes any more.
     End,
+}
+
+/// Connections by NAT that are not followed: there are too many that are newer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Unlisted {
+    /// How many are open.
+    open: usize,
+    /// How many have ended, since this tool was started.
+    ended: u64,
 }
 
 impl Monitor {
@@ -110,6 +121,11 @@ impl Monitor {
     /// Tells that nothing is in force any more.
     pub(crate) fn released(&self) {
         self.tell(News::Released);
+    }
+
+    /// Tells how many connections there are besides those that are told of one by one.
+    fn unlisted(&self, unlisted: Unlisted) {
+        self.tell(News::Unlisted(unlisted));
     }
 
     /// What is in force, as far as it was told.

@@ -1,5 +1,6 @@
 //! What is printed, and how. Nothing here panics: both streams can be full, or lead to somebody who has gone.
 
+mod json;
 mod table;
 
 use std::{
@@ -9,13 +10,16 @@ use std::{
     process::ExitCode,
 };
 
-use portmap::BoxError;
+use portmap::{BoxError, Foreign};
 
-pub(crate) use self::table::{Bytes, Columns, Table};
+pub(crate) use self::{
+    json::json,
+    table::{Bytes, Columns, Table},
+};
 
-/// Prints a line of what goes on. Where nobody reads any more, that is no reason to end.
+/// Prints a line of what goes on, or several. Where nobody reads any more, that is no reason to end.
 pub(crate) fn say(line: impl Display) {
-    let _ = writeln!(stdout().lock(), "{line}");
+    let _ = writeln!(stdout().lock(), "{}", shown(&line.to_string()));
 }
 
 /// Prints what was asked for, a text that ends its lines itself. Unlike [`say`] there is nothing else to be done, so what
@@ -23,12 +27,22 @@ pub(crate) fn say(line: impl Display) {
 pub(crate) fn print(text: impl Display) -> Result<(), Unwritable> {
     let mut output = stdout().lock();
     // Now, while somebody can be told: at the end of the process a failure would be lost.
-    write!(output, "{text}").and_then(|()| output.flush()).map_err(Unwritable)
+    write!(output, "{}", shown(&text.to_string())).and_then(|()| output.flush()).map_err(Unwritable)
 }
 
 /// Says something on standard error, the only way that this is done: `eprintln` would panic where that cannot be written.
 pub(crate) fn complain(line: impl Display) {
-    let _ = writeln!(stderr().lock(), "publish: {line}");
+    let _ = writeln!(stderr().lock(), "publish: {}", shown(&line.to_string()));
+}
+
+/// Lines as a terminal is given them, tabs and all. Names and words of others are in many (processes, interfaces, chains, what
+/// Docker says), and nothing that is printed for a person goes another way.
+pub(crate) fn shown(text: &str) -> String {
+    let parts = text.split_inclusive(['\n', '\t']).map(|part| {
+        let end = part.strip_suffix(['\n', '\t']).map_or(part.len(), str::len);
+        format!("{}{}", Foreign::of_any_length(&part[..end]), &part[end..])
+    });
+    parts.collect()
 }
 
 /// Says what went wrong. Of a reader who has read enough, `head` say, nothing has to be said.

@@ -1,5 +1,6 @@
 //! What is in force, container by container, from its beginning to its end: the same in every mode.
 
+mod back_off;
 mod begin;
 mod follow;
 mod served;

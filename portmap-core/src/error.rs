@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error, fmt};
 
-use crate::{EndpointError, MappingError, PortError, PortSpecError, UnknownProtocol};
+use crate::{EndpointError, Foreign, MappingError, PortError, PortSpecError, UnknownProtocol};
 
 /// Any error, as tower's middleware has it.
 pub type BoxError = Box<dyn error::Error + Send + Sync>;
@@ -111,13 +111,14 @@ impl From<BoxError> for Error {
     }
 }
 
-/// An error and its causes on one line, for a log: `a: b: c`.
+/// An error and its causes on one line, for a log: `a: b: c`. What others have put into their texts is escaped, as
+/// [`Foreign`] does it.
 #[derive(Clone, Copy, Debug)]
 pub struct WithCauses<'a>(pub &'a (dyn error::Error + 'static));
 
 impl fmt::Display for WithCauses<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        write!(f, "{}", Foreign::new(self.0))?;
         write_causes(f, self.0)
     }
 }
@@ -125,7 +126,7 @@ impl fmt::Display for WithCauses<'_> {
 fn write_causes(f: &mut fmt::Formatter<'_>, error: &dyn error::Error) -> fmt::Result {
     let mut cause = error.source();
     while let Some(error) = cause {
-        write!(f, ": {error}")?;
+        write!(f, ": {}", Foreign::new(error))?;
         cause = error.source();
     }
     Ok(())
@@ -181,6 +182,13 @@ mod tests {
         assert_eq!(wrapped.source().unwrap().to_string(), "buffered");
 
         assert_eq!(Error::from(BoxError::from("elapsed")).kind(), ErrorKind::Middleware);
+    }
+
+    #[test]
+    fn an_error_of_others_stays_on_its_line() {
+        let error = Error::new(ErrorKind::Backend, "refused").with_source("\u{1b}[2J\nroot# ");
+        assert_eq!(WithCauses(&error).to_string(), r"refused: \u{1b}[2J\nroot# ");
+        assert_eq!(format!("{error:#}"), r"refused: \u{1b}[2J\nroot# ");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use crate::{HostAddr, PortRange, Protocol};
+use crate::{Foreign, HostAddr, PortRange, Protocol};
 
 /// A socket in the way, and its processes where these can be seen (one's own user's, or any as root).
 ///
@@ -82,8 +82,10 @@ fn processes(mut sockets: HashMap<u64, Vec<HolderProcess>>) -> HashMap<u64, Vec<
             if let Some(processes) = sockets.get_mut(&inode)
                 && processes.last().is_none_or(|last| last.pid != pid)
             {
-                let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
-                processes.push(HolderProcess { name: name.trim().to_owned(), pid });
+                // A process may choose any bytes but NUL, line ends among them; the last one is the kernel's.
+                let name = fs::read(path.join("comm")).unwrap_or_default();
+                let name = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name));
+                processes.push(HolderProcess { name: name.into_owned(), pid });
             }
         }
     }
@@ -127,7 +129,8 @@ impl Holder {
 }
 
 impl HolderProcess {
-    /// Its name, as the kernel has it: 15 characters at most.
+    /// Its name, as the kernel has it: 15 bytes at most. The process chose it, and any characters can be in it; it is displayed as
+    /// [`Foreign`] text.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -151,7 +154,7 @@ impl fmt::Display for Holder {
 
 impl fmt::Display for HolderProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (pid {})", self.name, self.pid)
+        write!(f, "{} (pid {})", Foreign::new(&self.name), self.pid)
     }
 }
 
@@ -166,6 +169,22 @@ mod tests {
 
     use super::*;
     use crate::Port;
+
+    #[test]
+    fn the_name_of_a_process_is_data_and_is_shown_as_text() {
+        let name = "\u{1b}[2J\n x".to_owned();
+        let process = HolderProcess { name: name.clone(), pid: 7 };
+        assert_eq!(process.name(), name);
+        assert_eq!(process.to_string(), r"\u{1b}[2J\n x (pid 7)");
+        let holder = Holder {
+            protocol: Protocol::Tcp,
+            addr: ([0, 0, 0, 0], 80).into(),
+            state: HolderState::Listening,
+            uid: 0,
+            processes: vec![process],
+        };
+        assert_eq!(holder.to_string(), r"0.0.0.0:80/tcp is in use by \u{1b}[2J\n x (pid 7)");
+    }
 
     fn of(protocol: Protocol, host: HostAddr, addr: SocketAddr) -> Vec<Holder> {
         holders(protocol, host, PortRange::from(Port::try_from(addr.port()).unwrap()))

@@ -36,6 +36,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("publish_logs_without_escapes_into_a_pipe", &netns, log);
     suite.test("publish_shows_a_terminal_who_is_connected", &netns, live);
     suite.test("publish_names_who_has_a_port", &netns, who);
+    suite.test("publish_shows_the_name_of_a_process_as_text", &netns, hostile);
     let setpriv = [Need::Netns, Need::Tool("setpriv")];
     suite.test("publish_says_what_it_may_not_see_of_a_port", &setpriv, who_unseen);
     suite.test("publish_finds_what_stands_in_the_way", &netns, doctor);
@@ -210,6 +211,10 @@ impl Terminal {
         Ok(Self { tool, shown, reader: Some(reader) })
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.tool.id()
+    }
+
     pub(crate) fn text(&self) -> String {
         self.shown.lock().map(|text| text.clone()).unwrap_or_default()
     }
@@ -292,6 +297,47 @@ async fn who() -> Result<(), BoxError> {
     for nonsense in ["", "0", "70000", "80/sctp", "::1:80", "web:80", "10-5"] {
         assert_eq!(host.exec(&path, ["who", nonsense]).await?.status.code(), Some(2), "{nonsense}");
     }
+    Ok(())
+}
+
+/// Any user's process can have any name.
+async fn hostile() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let listener = host.run(async { std::net::TcpListener::bind("127.0.0.1:8080") }).await?;
+    // A shell that has the socket, and renames itself.
+    let rename = r"printf '\033]0;x\007\233\n' > /proc/$$/comm; echo renamed; read line <&2";
+    let (mut end, theirs) = std::os::unix::net::UnixStream::pair()?;
+    let mut shell = Command::new("sh")
+        .args(["-c", rename])
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+        .spawn()?;
+    let mut renamed = [0; 8];
+    shell.stdout.as_mut().ok_or("no output")?.read_exact(&mut renamed)?;
+    let path = tool()?.to_string_lossy().into_owned();
+    for (args, status) in [
+        (&["who", "8080/tcp"][..], 0),
+        (&["doctor", "8080:80"], 1),
+        (&["doctor", "8080:80", "--json"], 1),
+        (&["127.0.0.1:8080:80", "--to", "192.0.2.2"], 1),
+        (&["127.0.0.1:8080:80", "--to", "192.0.2.2", "--json"], 1),
+    ] {
+        let told = host.exec(&path, args.iter().copied()).await?;
+        assert_eq!(told.status.code(), Some(status), "{args:?}: {}{}", told.stdout, told.stderr);
+        let all = told.stdout + &told.stderr;
+        assert!(all.chars().all(|char| char == '\n' || !char.is_control()), "{args:?}: {all:?}");
+        let name = if args.contains(&"doctor") && args.contains(&"--json") {
+            // The backslashes of what is escaped are escaped.
+            r"\\u{1b}]0;x\\u{7}"
+        } else {
+            r"\u{1b}]0;x\u{7}"
+        };
+        assert!(all.contains(name), "{args:?}: {all}");
+    }
+    std::io::Write::write_all(&mut end, b"\n")?;
+    shell.wait()?;
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! Reading the command line.
 
-use std::process;
+use std::{
+    io::{Write, stderr},
+    process,
+};
 
 use clap::{
     CommandFactory, FromArgMatches,
@@ -8,6 +11,7 @@ use clap::{
 };
 
 use super::Args;
+use crate::output;
 
 impl Args {
     /// Reads the command line; where that makes no sense, says why and ends the process.
@@ -48,7 +52,16 @@ fn in_our_words(error: clap::Error) -> clap::Error {
 /// Prints what clap has to say, help or a complaint, and ends the process: by 1 where help was asked for and cannot be printed,
 /// where clap's own way would be 0.
 fn end(error: &clap::Error) -> ! {
-    let status = match (error.print(), error.exit_code()) {
+    let said = error.render().to_string();
+    let printed = match output::shown(&said) {
+        // It quotes words of the command line, which can be others': a script's, say.
+        shown if shown != said => {
+            let _ = write!(stderr().lock(), "{shown}");
+            Ok(())
+        }
+        _ => error.print(),
+    };
+    let status = match (printed, error.exit_code()) {
         (Err(_), 0) => 1,
         (_, status) => status,
     };

@@ -1,46 +1,66 @@
-//! Following a container from start to start.
+//! Hearing of what may have changed the way to a container.
 
-use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
-use portmap::BoxError;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    time::sleep,
+use super::{
+    Docker, DockerError,
+    error::Unheard,
+    http::{self, Answer},
 };
-
-use super::{Docker, http};
-
-/// How long is waited before a daemon that has gone is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// What can change the way to a container. A network's events have the container as an attribute, by which Docker doesn't
 /// filter: so all containers' come, and there are few.
 const FILTERS: &str =
     r#"{"type":["container","network"],"event":["start","die","connect","disconnect"]}"#;
 
-/// Calls `changed` whenever the way to a container may have changed, until it is dropped.
-pub(crate) async fn follow(docker: &Docker, mut changed: impl AsyncFnMut()) {
-    loop {
-        if let Err(error) = listen(docker, &mut changed).await {
-            tracing::debug!(error, "Docker tells no events");
-        }
-        sleep(PAUSE).await;
-    }
+/// The longest event that is one: it has the labels of its container, some hundred kB at the most.
+const MOST: usize = 1 << 20;
+
+/// Docker's events, from when they were asked for. What is in them does not matter, so nothing of them is kept.
+pub(crate) struct Events {
+    docker: Docker,
+    body: Box<dyn AsyncRead + Unpin + Send>,
+    buffer: Box<[u8]>,
+    /// How much has come of the event that is not over yet.
+    begun: usize,
 }
 
-async fn listen(docker: &Docker, changed: &mut impl AsyncFnMut()) -> Result<(), BoxError> {
-    let answer =
-        http::get(&docker.socket, &format!("/events?filters={}", escaped(FILTERS))).await?;
-    if answer.status != 200 {
-        return Err(format!("Docker answered {} when asked for events", answer.status).into());
+impl Events {
+    /// Asks for events.
+    pub(crate) async fn of(docker: &Docker) -> Result<Self, DockerError> {
+        let path = format!("/events?filters={}", escaped(FILTERS));
+        let unheard = |cause| docker.unheard(cause);
+        let answer = http::get(&docker.socket, &path).await.map_err(unheard)?;
+        if answer.status != 200 {
+            return Err(docker.refused(answer).await);
+        }
+        let body = Box::new(Answer::into_body(answer));
+        Ok(Self { docker: docker.clone(), body, buffer: vec![0; 16 << 10].into(), begun: 0 })
     }
-    let mut events = BufReader::new(answer.into_body()).lines();
-    // What happened before they were asked for is in none of them.
-    changed().await;
-    while events.next_line().await?.is_some() {
-        changed().await;
+
+    /// Waits for an event, or for several that come together. Fails when no more come.
+    ///
+    /// Cancel safety: what has come in part goes on in the next call.
+    pub(crate) async fn next(&mut self) -> Result<(), DockerError> {
+        let wrong = loop {
+            let read = match self.body.read(&mut self.buffer).await {
+                Ok(0) => break Unheard::Short,
+                Ok(read) => read,
+                Err(error) => break Unheard::Socket(error),
+            };
+            match self.buffer[..read].iter().rposition(|byte| *byte == b'\n') {
+                Some(end) => {
+                    self.begun = read - end - 1;
+                    return Ok(());
+                }
+                None => self.begun += read,
+            }
+            if self.begun > MOST {
+                break Unheard::Long { part: "an event", most: MOST };
+            }
+        };
+        Err(self.docker.unheard(wrong))
     }
-    Ok(())
 }
 
 fn escaped(text: &str) -> String {

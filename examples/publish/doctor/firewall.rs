@@ -63,11 +63,11 @@ fn judge(chains: &[Chain]) -> Vec<Finding> {
             match chain.hook.as_deref()? {
                 "forward" => {
                     let found = format!("{place} drops what is forwarded unless a rule accepts it (rules are not looked at): NAT's connections end there, the proxy's don't");
-                    Some(Finding::wrong("firewall", found).mend(open_forward(chain, &has)))
+                    Some(mended(Finding::wrong("firewall", found), chain, open_forward(chain, &has)))
                 }
                 "input" => {
                     let found = format!("{place} drops what comes in and nobody allows: the proxy's ports have to be opened there");
-                    Some(Finding::wrong("firewall", found).mend(open_input(chain, &has)))
+                    Some(mended(Finding::wrong("firewall", found), chain, open_input(chain, &has)))
                 }
                 _ => None,
             }
@@ -84,6 +84,15 @@ fn judge(chains: &[Chain]) -> Vec<Finding> {
         findings.push(Finding::ok("firewall", "no chain of others drops what it does not know"));
     }
     findings
+}
+
+/// A command is there to be pasted into a shell: others' names are in it only where a shell takes them for names.
+fn mended(finding: Finding, Chain { table, name, .. }: &Chain, command: String) -> Finding {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "_-.".contains(char);
+    match table.chars().chain(name.chars()).all(is_plain) {
+        true => finding.mend(command),
+        false => finding,
+    }
 }
 
 /// What lets NAT's packets through. A publish by rules looks at the policy alone, as others' rules can say anything: who has

@@ -46,6 +46,8 @@ pub(super) enum How {
         /// Empty where that was in order.
         ending: &'static str,
     },
+    /// It goes on, and is not followed any more: there are too many that are newer.
+    Left { observed: SocketAddr, carried: Option<Both> },
     /// It never reached its container.
     Refused {
         cause: String,
@@ -55,6 +57,9 @@ pub(super) enum How {
     /// The release did not wait any longer.
     Cut,
 }
+
+/// What is said of one that goes on, and is not followed any more.
+pub(super) const LEFT: &str = "not followed any more: others are newer";
 
 /// Tells of the beginning and, when it is dropped at the latest, of the end.
 pub(super) struct Flow {
@@ -87,6 +92,11 @@ impl Flow {
         self.end(How::Refused { cause: chain(error), root });
     }
 
+    /// The same in all that is told of it; later ones have higher numbers.
+    pub(super) fn id(&self) -> u64 {
+        self.served.id
+    }
+
     pub(super) fn protocol(&self) -> Protocol {
         self.served.protocol
     }
@@ -102,6 +112,13 @@ impl Flow {
     pub(super) fn end_as_seen(self, ending: &'static str) {
         let how = self.as_seen(ending);
         self.end(how);
+    }
+
+    /// It goes on, and nobody looks at it any more: there are newer ones.
+    pub(super) fn leave(self) {
+        let observed = self.served.by.observed().unwrap_or(self.served.client);
+        let carried = self.served.by.carried();
+        self.end(How::Left { observed, carried });
     }
 
     fn as_seen(&self, ending: &'static str) -> How {

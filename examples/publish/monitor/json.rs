@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::event::{Client, Event, Timed};
 use super::{
-    News,
-    flow::{End, How, Served},
+    News, Unlisted,
+    flow::{End, How, LEFT, Served},
     paths::Paths,
     printer::Sink,
 };
-use crate::output::say;
+use crate::output::{json, say};
 
 #[derive(Default)]
 pub(super) struct Json {
@@ -30,6 +30,7 @@ impl Sink for Json {
             }
             News::Opened(served) => Event::Opened(self.client(&served)),
             News::Ended(served, end) => ended(self.client(&served), end),
+            News::Unlisted(Unlisted { open, ended }) => Event::Unlisted { open, ended },
             News::Released => Event::Released,
             News::End => return,
         });
@@ -56,22 +57,22 @@ impl Json {
 
 fn ended(client: Client, End { lasted, how }: End) -> Event {
     let seconds = lasted.as_secs_f64();
-    match how {
-        How::Closed { observed, carried, ending } => {
-            let datagrams = carried.filter(|_| client.protocol == "udp");
-            Event::Closed {
-                client,
-                seen_as: observed,
-                seconds,
-                bytes_in: carried.map(|both| both.to_endpoint.bytes),
-                bytes_out: carried.map(|both| both.to_client.bytes),
-                datagrams_in: datagrams.map(|both| both.to_endpoint.datagrams),
-                datagrams_out: datagrams.map(|both| both.to_client.datagrams),
-                ending,
-            }
-        }
-        How::Cut => Event::Cut { client, seconds },
-        How::Refused { cause, .. } => Event::Refused { client, seconds, cause },
+    let (seen_as, carried, ending) = match how {
+        How::Closed { observed, carried, ending } => (observed, carried, ending),
+        How::Left { observed, carried } => (observed, carried, LEFT),
+        How::Cut => return Event::Cut { client, seconds },
+        How::Refused { cause, .. } => return Event::Refused { client, seconds, cause },
+    };
+    let datagrams = carried.filter(|_| client.protocol == "udp");
+    Event::Closed {
+        client,
+        seen_as,
+        seconds,
+        bytes_in: carried.map(|both| both.to_endpoint.bytes),
+        bytes_out: carried.map(|both| both.to_client.bytes),
+        datagrams_in: datagrams.map(|both| both.to_endpoint.datagrams),
+        datagrams_out: datagrams.map(|both| both.to_client.datagrams),
+        ending,
     }
 }
 
@@ -79,6 +80,6 @@ fn print(event: Event) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // Numbers and texts alone: nothing in it can fail to be written.
     if let Ok(line) = serde_json::to_string(&Timed { time: now.as_secs_f64(), event }) {
-        say(line);
+        say(json(&line));
     }
 }

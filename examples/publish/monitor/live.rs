@@ -6,7 +6,7 @@ mod totals;
 use portmap::Binding;
 
 use self::{flows::Flows, totals::Totals};
-use super::{News, lead, plain, printer::Sink, screen::Screen};
+use super::{News, Unlisted, lead, plain, printer::Sink, screen::Screen};
 use crate::output::Table;
 
 /// Lines a second that may go past above the view: more nobody can read.
@@ -18,6 +18,8 @@ pub(super) struct Live {
     bindings: Vec<Binding>,
     flows: Flows,
     totals: Totals,
+    /// What is neither in the one nor in the other.
+    unlisted: Unlisted,
     /// What is to be put above the view.
     past: Vec<String>,
     /// What there is no room for.
@@ -44,6 +46,7 @@ impl Sink for Live {
                 }
                 self.totals.ended(end);
             }
+            News::Unlisted(unlisted) => self.unlisted = unlisted,
             News::Released => self.released = true,
             News::End => {}
         }
@@ -83,7 +86,7 @@ impl Live {
         }
         let rows = self.screen.rows();
         let mut view = lines(&Table::of_bindings(&self.bindings));
-        let mut below = self.totals.lines(self.flows.len(), self.flows.bytes());
+        let mut below = self.totals.lines(self.flows.len(), self.flows.bytes(), self.unlisted);
         if !self.released {
             below.push("Ctrl-C ends it.".to_owned());
         }

@@ -1,23 +1,32 @@
 //! Lines for a person or a file.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use portmap::{Protocol, proxy::Carried};
+use portmap::{Foreign, Protocol, proxy::Carried};
 
 use super::{
-    News,
+    News, Unlisted,
     by::{Both, By},
     flow::{End, How, Served},
     printer::Sink,
+    tracking::MOST,
 };
 use crate::output::{Bytes, Table, say};
 
-pub(super) struct Plain;
+/// How often it is said at most how many connections there are of which no line tells.
+const SELDOM: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+pub(super) struct Plain {
+    unlisted: Unlisted,
+    /// When that was said, and what.
+    said: Option<(Instant, Unlisted)>,
+}
 
 impl Sink for Plain {
     fn take(&mut self, news: News) {
         match news {
-            News::Note(line) => say(line),
+            News::Note(line) => say(Foreign::of_any_length(line)),
             News::Published(_, bindings) => {
                 say(Table::of_bindings(&bindings));
                 say("Ctrl-C ends it.");
@@ -27,6 +36,7 @@ impl Sink for Plain {
                     say(line);
                 }
             }
+            News::Unlisted(unlisted) => self.unlisted = unlisted,
             News::Retargeted(_) | News::Opened(_) | News::Released | News::End => {}
         }
     }
@@ -34,6 +44,24 @@ impl Sink for Plain {
     fn lost(&mut self, count: u64) {
         say(format_args!("{count} lines came faster than they could be printed, and are lost"));
     }
+
+    fn tick(&mut self) {
+        let is_news = match self.said {
+            Some((at, said)) => said != self.unlisted && at.elapsed() >= SELDOM,
+            None => self.unlisted != Unlisted::default(),
+        };
+        if is_news {
+            say(unlisted(self.unlisted));
+            self.said = Some((Instant::now(), self.unlisted));
+        }
+    }
+}
+
+/// How many connections there are besides the listed ones.
+pub(super) fn unlisted(Unlisted { open, ended }: Unlisted) -> String {
+    format!(
+        "besides the {MOST} newest by NAT {open} are open that are not listed, and {ended} have ended"
+    )
 }
 
 /// What became of a connection or a session. Of one that was refused the log tells, once a second at most.
@@ -41,6 +69,8 @@ pub(super) fn line(served: &Served, end: &End) -> Option<String> {
     let host = host(served);
     let (client, lasted) = (served.client, lasted(served, end.lasted));
     match &end.how {
+        // It is told of as long as it is followed, and counted from then on.
+        How::Left { .. } => None,
         How::Closed { observed, carried, ending } => {
             let carried = carried.map_or_else(String::new, |Both { to_endpoint, to_client }| {
                 let (into, out) = (amount(served, to_endpoint), amount(served, to_client));

@@ -47,7 +47,7 @@ impl Printer {
         let (ended, done) = sync_channel(1);
         let print = move || {
             match style {
-                Style::Plain => print(&mut Plain, &inbox, &shared),
+                Style::Plain => print(&mut Plain::default(), &inbox, &shared),
                 Style::Json => print(&mut Json::default(), &inbox, &shared),
                 Style::Live => print(&mut Live::default(), &inbox, &shared),
             }

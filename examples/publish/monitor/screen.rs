@@ -8,6 +8,7 @@ use std::{
     io::{Write as _, stdout},
 };
 
+use portmap::Foreign;
 use rustix::termios::tcgetwinsize;
 
 /// To the line's begin, so many lines up, and everything from there on away.
@@ -41,13 +42,12 @@ impl Screen {
         }
         text.push_str(CLEAR);
         for line in above {
-            text.push_str(&shown(line));
-            text.push('\n');
+            // One line each, whatever is in it: so many are gone up again.
+            let _ = writeln!(text, "{}", Foreign::of_any_length(line));
         }
         text.push_str(CUT);
         for line in view {
-            text.push_str(&shown(line));
-            text.push('\n');
+            let _ = writeln!(text, "{}", Foreign::of_any_length(line));
         }
         text.push_str(WRAP);
         self.height = view.len();
@@ -55,9 +55,4 @@ impl Screen {
         // Where the terminal has gone, nobody looks.
         let _ = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
     }
-}
-
-/// Without what a terminal would obey rather than show: texts can come from other processes.
-fn shown(line: &str) -> String {
-    line.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }

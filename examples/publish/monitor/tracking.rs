@@ -2,24 +2,29 @@
 //! about once a second, and compared with the last look.
 
 mod last;
+mod look;
 
 use std::time::{Duration, Instant};
 
 use portmap::{
     Binding,
-    rules::{self, Conntrack, ConntrackError},
+    rules::{Conntrack, ConntrackError},
 };
 use tokio::time::{sleep, timeout};
 
-use self::last::Last;
+use self::{last::Last, look::Look};
 use super::{Monitor, watched::anybody_looks};
 use crate::output::chain;
 
 /// From look to look.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How much longer than a look the pause is at least: a table that takes long is looked at less often.
-const SHARE: u32 = 3;
+/// How much longer than a look the pause is at least: a table that takes long is looked at less often, and a tenth of a core is
+/// what it may cost.
+const SHARE: u32 = 9;
+
+/// How many connections are followed, the newest ones: each takes half a kilobyte here and in a view. The others are counted.
+pub(super) const MOST: usize = 4096;
 
 /// How long the beginning and the release wait for a look of their own, and a look for the printer.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -43,9 +48,9 @@ impl<'a> Tracking<'a> {
             Self { monitor, conntrack: None, in_force, asked, last: Last::default() };
         if anybody_looks()
             // Where it fails, the first look does.
-            && let Ok(Ok(flows)) = timeout(PATIENCE, tracking.list()).await
+            && let Ok(Ok(look)) = timeout(PATIENCE, tracking.list()).await
         {
-            tracking.last.skip(&flows);
+            tracking.last.skip(look);
         }
         tracking
     }
@@ -84,18 +89,19 @@ impl<'a> Tracking<'a> {
         });
         self.asked.extend(in_force.iter().cloned());
         self.in_force = in_force;
-        let flows = self.list().await?;
+        let look = self.list().await?;
         // On the program's first thread, which serves nobody: a long list holds up no connection.
-        self.last.compare(&flows, self.monitor);
+        self.last.compare(look, self.monitor);
         Ok(())
     }
 
-    async fn list(&mut self) -> Result<Vec<rules::Flow>, ConntrackError> {
+    async fn list(&mut self) -> Result<Look, ConntrackError> {
         let conntrack = match &mut self.conntrack {
             Some(conntrack) => conntrack,
             none => none.insert(Conntrack::open()?),
         };
-        let listed = conntrack.flows(&self.asked).await;
+        let look = Look::new(self.last.before());
+        let listed = conntrack.fold_flows(&self.asked, look, Look::take).await;
         if listed.is_err() {
             self.conntrack = None;
         }

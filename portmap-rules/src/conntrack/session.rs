@@ -55,18 +55,22 @@ impl Session {
         Ok(())
     }
 
-    /// The flows that NAT leads to bindings' endpoints.
-    pub(super) fn flows(&self, bindings: &[Binding]) -> Result<Vec<Flow>, ConntrackError> {
+    /// Passes on the flows that NAT leads to bindings' endpoints.
+    pub(super) fn flows(
+        &self,
+        bindings: &[Binding],
+        mut each: impl FnMut(Flow),
+    ) -> Result<(), ConntrackError> {
         let sought = Sought::new(bindings);
-        let mut flows = Vec::new();
         for question in sought.questions() {
             let listed = self.ask(&request::list_answered(question), |attrs| {
                 let flow = Flow::read(question.protocol, attrs);
-                flows.extend(flow.filter(|flow| question.who.answers(flow) && sought.has(flow)));
+                let flow = flow.filter(|flow| question.who.answers(flow) && sought.has(flow));
+                flow.into_iter().for_each(&mut each);
             });
             listed.map_err(ConntrackError::List)?;
         }
-        Ok(flows)
+        Ok(())
     }
 
     /// Whether the kernel could do it.

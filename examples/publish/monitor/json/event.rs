@@ -51,6 +51,8 @@ pub(super) enum Event {
         seconds: f64,
         cause: String,
     },
+    /// So many connections by NAT are open that no other event tells of, and so many have ended: the newest ones are followed.
+    Unlisted { open: usize, ended: u64 },
     /// So many events are missing here: they came faster than they were read.
     Lost { events: u64 },
     /// Nothing is in force any more.

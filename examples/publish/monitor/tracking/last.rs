@@ -1,88 +1,126 @@
 //! What was seen at the last look, and what a new one makes of it.
 
 use std::{
-    collections::{HashMap, HashSet},
-    mem,
-    net::{IpAddr, SocketAddr},
+    collections::{HashMap, HashSet, hash_map::RandomState},
+    net::IpAddr,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use portmap::{
-    Port, Protocol,
+    Protocol,
     rules::{self, FlowState},
 };
 
-use super::PATIENCE;
+use super::{
+    MOST, PATIENCE,
+    look::{Before, Look, Print, Prints},
+};
 use crate::monitor::{
-    Monitor,
+    Monitor, Unlisted,
     by::{By, Tracked},
     flow::{Flow, How},
 };
 
-/// What was seen at the last look.
+/// What was seen at the last look. The newest connections are followed, and the others counted.
 #[derive(Default)]
 pub(super) struct Last {
-    open: HashMap<Key, Seen>,
-    /// Connections that are over, and still remembered by the kernel.
-    over: HashSet<Key>,
-    has_looked: bool,
+    open: HashMap<Print, Seen>,
+    /// What there was, also what is not followed.
+    prints: Option<Arc<Prints>>,
+    numbers: RandomState,
+    ends: HashSet<IpAddr>,
+    /// What is not followed.
+    unlisted: Unlisted,
 }
-
-/// A connection: a number alone need not be unique, and a client may use a port again.
-type Key = (Protocol, SocketAddr, SocketAddr, u32);
 
 struct Seen {
     flow: Flow,
-    endpoint: SocketAddr,
     state: FlowState,
 }
 
 impl Last {
+    /// What a look has to know.
+    pub(super) fn before(&self) -> Before {
+        Before {
+            numbers: self.numbers.clone(),
+            prints: self.prints.clone(),
+            followed: Arc::new(self.open.keys().copied().collect()),
+        }
+    }
+
     /// Notices what is over: none of that is ever told.
-    pub(super) fn skip(&mut self, flows: &[rules::Flow]) {
-        self.over.extend(flows.iter().filter(|flow| flow.state == FlowState::Closed).map(key));
-        self.has_looked = true;
+    pub(super) fn skip(&mut self, look: Look) {
+        self.prints = Some(Arc::new(Prints { over: look.prints.over, ..Prints::default() }));
     }
 
     /// Tells what has begun and what has ended, on the thread that calls it.
-    pub(super) fn compare(&mut self, flows: &[rules::Flow], monitor: &Monitor) {
+    pub(super) fn compare(&mut self, look: Look, monitor: &Monitor) {
         let until = Instant::now() + PATIENCE;
-        let mut before = mem::take(&mut self.open);
-        let was_over = mem::take(&mut self.over);
-        for flow in flows {
-            make_way(monitor, until);
-            let key = key(flow);
-            let is_over = flow.state == FlowState::Closed;
-            // A table that grows while it is listed has some twice.
-            if self.open.contains_key(&key) || is_over && !self.over.insert(key) {
-                continue;
-            }
-            let Ok(port) = flow.endpoint.port().try_into() else { continue };
-            let known = before.remove(&key);
-            if is_over && known.is_none() && (!self.has_looked || was_over.contains(&key)) {
-                continue;
-            }
-            let seen = match known {
-                Some(seen) => seen.again(flow),
-                None => Seen::first(flow, port, monitor),
-            };
-            match is_over {
-                true => seen.end(),
-                false => drop(self.open.insert(key, seen)),
-            }
-        }
-        // What the kernel has forgotten.
-        for seen in before.into_values() {
+        let known: HashMap<_, _> = look.known.into_iter().collect();
+        let gone: Vec<_> = self
+            .open
+            .extract_if(|print, seen| match known.get(print) {
+                Some(flow) => {
+                    seen.see(flow);
+                    flow.state == FlowState::Closed
+                }
+                // What the kernel has forgotten.
+                None => true,
+            })
+            .collect();
+        for (_, seen) in gone {
             make_way(monitor, until);
             seen.end();
         }
-        self.has_looked = true;
+        let (over, begun): (Vec<_>, Vec<_>) =
+            look.new.into_iter().partition(|(_, flow)| flow.state == FlowState::Closed);
+        for (_, flow) in over {
+            make_way(monitor, until);
+            Seen::first(&flow, monitor).into_iter().for_each(Seen::end);
+        }
+        // Those that were there before and could not be followed: some have ended, some come into a place that is free now.
+        let ended = self.unlisted.open.saturating_sub(look.old) as u64 + look.more.1;
+        let mut open = look.old + look.more.0;
+        open += self.leave_oldest(begun.len(), monitor, until);
+        let places = MOST.saturating_sub(self.open.len() + begun.len());
+        let waiting = look.waiting.into_iter().take(places);
+        let adopted = waiting.len();
+        for (print, flow) in waiting.chain(begun) {
+            make_way(monitor, until);
+            if let Some(seen) = Seen::first(&flow, monitor) {
+                self.open.insert(print, seen);
+            }
+        }
+        let unlisted = Unlisted { open: open - adopted, ended: self.unlisted.ended + ended };
+        if self.unlisted != unlisted {
+            monitor.unlisted(unlisted);
+            self.unlisted = unlisted;
+        }
+        self.ends = look.ends;
+        self.prints = Some(Arc::new(look.prints));
+    }
+
+    /// Makes room for so many: those that came first are not followed any more. Returns how many these are.
+    fn leave_oldest(&mut self, coming: usize, monitor: &Monitor, until: Instant) -> usize {
+        let count = (self.open.len() + coming).saturating_sub(MOST);
+        if count == 0 {
+            return 0;
+        }
+        let mut by_age: Vec<_> =
+            self.open.iter().map(|(print, seen)| (seen.flow.id(), *print)).collect();
+        by_age.sort_unstable();
+        for (_, print) in by_age.iter().take(count) {
+            make_way(monitor, until);
+            self.open.remove(print).into_iter().for_each(|seen| seen.flow.leave());
+        }
+        count
     }
 
     /// Where connections lead that are open.
-    pub(super) fn ends(&self) -> HashSet<IpAddr> {
-        self.open.values().map(|seen| seen.endpoint.ip()).collect()
+    pub(super) const fn ends(&self) -> &HashSet<IpAddr> {
+        &self.ends
     }
 
     /// Tells of all that is open that it is not followed any more.
@@ -96,15 +134,16 @@ impl Last {
 }
 
 impl Seen {
-    fn first(seen: &rules::Flow, port: Port, monitor: &Monitor) -> Self {
+    fn first(seen: &rules::Flow, monitor: &Monitor) -> Option<Self> {
+        let port = seen.endpoint.port().try_into().ok()?;
         let by = By::Nat(Tracked::new(seen));
         let flow = Flow::begin(monitor, seen.protocol, (seen.client, Some(seen.host)), port, by);
-        Self { flow, endpoint: seen.endpoint, state: seen.state }
+        Some(Self { flow, state: seen.state })
     }
 
-    fn again(self, seen: &rules::Flow) -> Self {
+    fn see(&mut self, seen: &rules::Flow) {
         self.flow.see(seen);
-        Self { state: seen.state, ..self }
+        self.state = seen.state;
     }
 
     fn end(self) {
@@ -116,10 +155,6 @@ impl Seen {
             false => self.flow.end_as_seen(""),
         }
     }
-}
-
-fn key(flow: &rules::Flow) -> Key {
-    (flow.protocol, flow.client, flow.host, flow.id)
 }
 
 /// Waits for the printer, for a moment: one look can find more than there is room for.

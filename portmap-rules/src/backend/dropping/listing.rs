@@ -85,6 +85,14 @@ mod tests {
         assert_eq!(chain(NF_INET_FORWARD, Some(NF_DROP), "ufw").unwrap().variant, None);
     }
 
+    /// Others choose any names.
+    #[test]
+    fn the_names_of_others_are_shown_as_text() {
+        let found = chain(NF_INET_FORWARD, Some(NF_DROP), "a\u{1b}[2J\nb").unwrap();
+        assert_eq!(found.to_string(), r"chain FORWARD in table ipv4 a\u{1b}[2J\nb");
+        assert_eq!(found.table.name.as_str(), "a\u{1b}[2J\nb");
+    }
+
     #[test]
     fn others_are_not() {
         assert_eq!(chain(NF_INET_FORWARD, Some(1), "filter"), None);

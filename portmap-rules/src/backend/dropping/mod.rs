@@ -4,6 +4,8 @@ mod listing;
 
 use std::{fmt, fs, io};
 
+use portmap_core::Foreign;
+
 use crate::{
     Family, IptablesVariant, Name, TableFamily, TableId,
     backend::{Worker, iptables::drops_forwarded, netlink::Socket},
@@ -43,7 +45,7 @@ impl fmt::Display for DroppingChain {
     /// `chain FORWARD in table ipv4 filter`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { table, chain, variant } = self;
-        write!(f, "chain {chain} in table {table}")?;
+        write!(f, "chain {} in table {}", Foreign::new(chain), Foreign::new(table))?;
         variant.map_or(Ok(()), |variant| write!(f, " of iptables ({variant})"))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{error, fmt, io, path::PathBuf};
 
-use portmap_core::{Error, ErrorKind};
+use portmap_core::{Error, ErrorKind, Foreign};
 
 /// Why iptables could not be changed or read.
 #[derive(Debug)]
@@ -65,10 +65,10 @@ impl fmt::Display for IptablesError {
             Self::Missing(name) => write!(f, "there is no {name}"),
             Self::Run { tool, .. } => write!(f, "{} could not be run", tool.display()),
             Self::Refused { tool, line: Some(line), said, .. } => {
-                write!(f, "{} refused {line:?}: {said}", tool.display())
+                write!(f, "{} refused {line:?}: {}", tool.display(), Foreign::new(said))
             }
             Self::Refused { tool, line: None, said, .. } => {
-                write!(f, "{} refused: {said}", tool.display())
+                write!(f, "{} refused: {}", tool.display(), Foreign::new(said))
             }
             Self::Watch(_) => f.write_str("changes by others cannot be seen"),
             Self::Closed => f.write_str("nothing runs iptables any more"),

@@ -3,7 +3,7 @@
 use std::{error, fmt, io};
 
 use nix::errno::Errno;
-use portmap_core::{Error, ErrorKind};
+use portmap_core::{Error, ErrorKind, Foreign};
 
 use super::NftablesObject;
 
@@ -91,7 +91,7 @@ impl fmt::Display for NftablesError {
                     _ => "add",
                 };
                 write!(f, "the kernel would not {verb} {object}")?;
-                hint.iter().try_for_each(|hint| write!(f, ": {hint}"))
+                hint.iter().try_for_each(|hint| write!(f, ": {}", Foreign::new(hint)))
             }
             Self::Inexpressible { object, what } => write!(f, "{object}: nftables has no {what}"),
             Self::Transport(_) => f.write_str("the kernel did not take a transaction"),
