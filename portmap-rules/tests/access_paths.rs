@@ -249,6 +249,21 @@ fn nobody_but_the_host_reaches_loopback_whatever_the_port() {
 }
 
 #[test]
+fn nobody_but_the_host_speaks_as_loopback() {
+    for case in any_bridge(Loopback::Nat).iter().chain(&any_bridge(Loopback::Proxy)) {
+        if case.family == Family::Ipv4 {
+            for (interface, from) in
+                [("eth0", "127.0.0.2"), ("bridge1", "127.0.0.2"), ("bridge1", "127.0.0.1")]
+            {
+                for (to, port) in [(V4.gateway, 22), (V4.lan, 8080), (V4.stranger, 80)] {
+                    case.is_dropped((interface, from, to, port));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_host_that_does_not_forward_drops_what_is_not_its_own() {
     for mut case in any_bridge(Loopback::Proxy) {
         case.world.forwards = false;

@@ -62,6 +62,8 @@ pub enum Purpose {
     NeighbourSource,
     /// Nobody outside reaches 127.0.0.0/8.
     LoopbackGuard,
+    /// Nobody outside speaks as 127.0.0.0/8.
+    LoopbackSourceGuard,
     /// Nobody outside reaches a port that is published on a loopback address.
     LoopbackPortGuard,
     /// A connection was judged when it began.
@@ -152,6 +154,10 @@ impl fmt::Display for Purpose {
             Self::LoopbackGuard => {
                 "Nobody outside reaches 127.0.0.0/8: a bridge may route it, and NAT would \
                  lead a packet past the kernel's own check."
+            }
+            Self::LoopbackSourceGuard => {
+                "Nobody outside speaks as 127.0.0.0/8: a bridge that routes it would have the host's \
+                 own sockets take such a packet for the host's."
             }
             Self::LoopbackPortGuard => {
                 "A port published on a loopback address is for the host alone."
