@@ -11,6 +11,7 @@ mod faults;
 mod flows;
 mod foreign;
 mod hybrid;
+mod invalid;
 mod limits;
 mod matrix;
 mod model;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     examples::tests(&mut suite);
     foreign::tests(&mut suite);
     hybrid::tests(&mut suite);
+    invalid::tests(&mut suite);
     faults::tests(&mut suite);
     flows::tests(&mut suite);
     limits::tests(&mut suite);

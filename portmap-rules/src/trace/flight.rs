@@ -29,6 +29,8 @@ pub(super) struct Tracked {
     pub(super) destination_asked: bool,
     pub(super) source_asked: bool,
     pub(super) destination_rewritten: bool,
+    /// It makes nothing of the packet.
+    pub(super) invalid: bool,
 }
 
 impl<'a> Flight<'a> {
