@@ -58,8 +58,8 @@ pub use ir::{
 pub use ledger::{Edit, Entry, Ledger, Prepared};
 pub use mapper::{ForwardingDropped, HostSettings, NetworkLease, RulesMapper};
 pub use model::{
-    ForeignDrop, GatewayMode, Hairpin, Interface, InterfaceError, Layout, Loopback, Network,
-    NetworkError, NetworkParseError, Policy, Prefix, PrefixError, Subnet, UnknownChoice,
+    ForeignDrop, GatewayMode, Hairpin, Interface, InterfaceError, InvalidPackets, Layout, Loopback,
+    Network, NetworkError, NetworkParseError, Policy, Prefix, PrefixError, Subnet, UnknownChoice,
 };
-pub use trace::{End, Loss, Packet, Socket, SocketKind, Step, Trace, World, trace};
+pub use trace::{End, Loss, Packet, Socket, SocketKind, Step, Trace, World, trace, trace_invalid};
 pub use transparent::TransparentRouting;

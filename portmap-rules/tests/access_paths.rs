@@ -9,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use portmap_core::{HostAddr, Protocol};
 use portmap_rules::{
-    End, Family, Hairpin, Layout, Loopback, Packet, Policy, Purpose, Ruleset, Socket, SocketKind,
-    World, trace,
+    End, Family, Hairpin, Layout, Loopback, Loss, Packet, Policy, Purpose, Ruleset, Socket,
+    SocketKind, World, trace, trace_invalid,
 };
 use portmap_testkit::matrix::{self, Kind, Outcome, Path, Places, SeenAs, Way};
 
@@ -244,6 +244,40 @@ fn nobody_but_the_host_reaches_loopback_whatever_the_port() {
         for (interface, from) in [("eth0", case.addrs.client), ("bridge1", case.addrs.neighbour)] {
             case.is_dropped((interface, from, case.addrs.loopback, 8080));
             case.is_dropped((interface, from, case.addrs.loopback, 22));
+        }
+    }
+}
+
+#[test]
+fn nobody_but_the_host_speaks_as_loopback() {
+    for case in any_bridge(Loopback::Nat).iter().chain(&any_bridge(Loopback::Proxy)) {
+        if case.family == Family::Ipv4 {
+            for (interface, from) in
+                [("eth0", "127.0.0.2"), ("bridge1", "127.0.0.2"), ("bridge1", "127.0.0.1")]
+            {
+                for (to, port) in [(V4.gateway, 22), (V4.lan, 8080), (V4.stranger, 80)] {
+                    case.is_dropped((interface, from, to, port));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_trace_names_the_rule_that_drops_what_nat_passes_by() {
+    for case in any_bridge(Loopback::Nat) {
+        let Addrs { client, container, lan, .. } = case.addrs;
+        for (arrives_by, from, to, port, purpose) in [
+            ("eth0", client, lan, 8080, Purpose::InvalidArrival),
+            ("bridge1", container, client, 40_001, Purpose::InvalidDeparture),
+        ] {
+            let arrives_by = arrives_by.parse().ok();
+            let (from, to) = (at(from, 40_000), at(to, port));
+            let packet = Packet { arrives_by, protocol: case.protocol.into(), from, to };
+            let trace = trace_invalid(&case.rules, &case.world, packet);
+            assert_eq!(trace.end, End::Dropped(Loss::Rule));
+            let rule = trace.decision().and_then(|step| step.rule(&case.rules)).unwrap();
+            assert_eq!(rule.purpose, purpose, "{}", rule.text(case.policy.layout));
         }
     }
 }

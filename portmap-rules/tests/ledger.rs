@@ -107,9 +107,15 @@ fn one_port_more_or_less_is_a_matter_of_elements() {
     let moved =
         Edit { release: vec![Entry(10)], publish: vec![single(11, 9001, 81)], ..Edit::default() };
     assert!(apply(&mut ledger, moved));
+    // It stays a host port: of its three elements, one is no change.
+    let moved =
+        Edit { release: vec![Entry(11)], publish: vec![single(12, 9001, 82)], ..Edit::default() };
+    let prepared = ledger.prepare(moved.clone()).expect("no conflicts");
+    assert_eq!(prepared.transaction().changes().len(), 4, "{:?}", prepared.transaction());
+    assert!(apply(&mut ledger, moved));
     // A set that ceases to exist takes a rule along.
     let all = ledger.clone();
-    let release = [1, 2, 3, 11].map(Entry).to_vec();
+    let release = [1, 2, 3, 12].map(Entry).to_vec();
     assert!(!apply(&mut ledger, Edit { release, ..Edit::default() }));
     assert!(all.rules() != ledger.rules());
 }

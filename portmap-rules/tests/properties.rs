@@ -6,7 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use common::random::{Scene, interface, packets, rules, scene, world};
 use portmap_core::HostAddr;
-use portmap_rules::{End, L4, Layout, Network, Packet, Policy, Ruleset, World, compile, trace};
+use portmap_rules::{
+    End, L4, Layout, Network, Packet, Policy, Purpose, Ruleset, Trace, World, compile, trace,
+    trace_invalid,
+};
 use proptest::{prelude::*, test_runner::Config};
 
 const LAYOUTS: [Layout; 2] = [Layout::Nftables, Layout::Iptables];
@@ -36,6 +39,12 @@ fn is_of_a_network(networks: &[Network], addr: IpAddr) -> bool {
     networks.iter().flat_map(Network::subnets).any(|subnet| subnet.net().contains(&addr))
 }
 
+/// Whether a container can have the address.
+fn is_of_containers(scene: &Scene, addr: IpAddr) -> bool {
+    let mut subnets = scene.networks.iter().flat_map(Network::subnets);
+    subnets.any(|subnet| subnet.net().contains(&addr) && subnet.gateway() != addr)
+}
+
 /// Where the packet went and as whose.
 const fn target(end: End) -> Option<(SocketAddr, SocketAddr)> {
     match end {
@@ -44,6 +53,11 @@ const fn target(end: End) -> Option<(SocketAddr, SocketAddr)> {
         | End::Unanswered { at, seen_from, .. } => Some((at, seen_from)),
         End::Refused | End::Dropped(_) => None,
     }
+}
+
+/// Whether NAT gave the packet another destination.
+fn is_translated(trace: &Trace) -> bool {
+    trace.request.iter().any(|step| step.purpose == Purpose::Translate)
 }
 
 proptest! {
@@ -58,6 +72,67 @@ proptest! {
         for packet in packets {
             let ends = [&nftables, &iptables].map(|rules| trace(rules, &world, packet));
             prop_assert_eq!(ends[0].end, ends[1].end, "{:?}\n{:#?}\n{}\n{}", packet, ends, nftables, iptables);
+        }
+    }
+
+    #[test]
+    fn both_layouts_do_the_same_to_every_invalid_packet(
+        (scene, world, packets) in scene_world_and_packets(),
+    ) {
+        let nftables = rules(&scene, Layout::Nftables).unwrap();
+        let iptables = rules(&scene, Layout::Iptables).unwrap();
+        for packet in packets {
+            let ends = [&nftables, &iptables].map(|rules| trace_invalid(rules, &world, packet));
+            prop_assert_eq!(ends[0].end, ends[1].end, "{:?}\n{:#?}\n{}\n{}", packet, ends, nftables, iptables);
+        }
+    }
+
+    #[test]
+    fn an_invalid_packet_reaches_the_host_where_nat_does_not_serve_it_and_nowhere_else(
+        (scene, world, packets) in scene_world_and_packets(),
+    ) {
+        for rules in LAYOUTS.map(|layout| rules(&scene, layout).unwrap()) {
+            for packet in &packets {
+                let (valid, invalid) =
+                    (trace(&rules, &world, *packet), trace_invalid(&rules, &world, *packet));
+                let at_host = |end| match end {
+                    End::Delivered { at, .. } => at == packet.to && !is_of_containers(&scene, at.ip()),
+                    End::Refused => true,
+                    _ => false,
+                };
+                if is_translated(&valid) {
+                    prop_assert!(!at_host(invalid.end), "{packet:?} {invalid:?}\n{rules}");
+                } else if at_host(valid.end) {
+                    prop_assert_eq!(invalid.end, valid.end, "{:?} {:?}\n{}", packet, invalid, rules);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_a_masqueraded_network_with_a_containers_own_address(
+        (scene, world, packets) in scene_world_and_packets(),
+    ) {
+        for rules in LAYOUTS.map(|layout| rules(&scene, layout).unwrap()) {
+            for packet in &packets {
+                let home = scene.networks.iter().filter(|network| network.has_nat()).find(|network| {
+                    network.subnets().any(|subnet| subnet.net().contains(&packet.from.ip()))
+                });
+                let Some(home) = home.filter(|home| Some(home.bridge()) == packet.arrives_by) else { continue };
+                for trace in [trace, trace_invalid] {
+                    let left = match trace(&rules, &world, *packet).end {
+                        End::Passed { seen_from, .. } => Some(seen_from),
+                        End::Delivered { at, seen_from }
+                            if is_of_containers(&scene, at.ip())
+                                && !home.subnets().any(|subnet| subnet.net().contains(&at.ip())) =>
+                        {
+                            Some(seen_from)
+                        }
+                        _ => None,
+                    };
+                    prop_assert!(left.is_none_or(|as_whom| as_whom != packet.from), "{packet:?}\n{rules}");
+                }
+            }
         }
     }
 

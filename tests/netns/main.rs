@@ -12,6 +12,7 @@ mod faults;
 mod flows;
 mod foreign;
 mod hybrid;
+mod invalid;
 mod limits;
 mod matrix;
 mod model;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     examples::tests(&mut suite);
     foreign::tests(&mut suite);
     hybrid::tests(&mut suite);
+    invalid::tests(&mut suite);
     faults::tests(&mut suite);
     flows::tests(&mut suite);
     limits::tests(&mut suite);

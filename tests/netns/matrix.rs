@@ -99,11 +99,7 @@ fn bridged() -> Matrix {
                 let policy = Policy { layout, loopback, hairpin, ..Policy::default() };
                 let name = format!("{layout}, hairpin {hairpin}, loopback {loopback}");
                 let column = rules(name, policy, true).but(move |path, _, _| {
-                    // Without a flag on its port, a bridge that netfilter sees does not send a frame back.
                     match (path, hairpin, loopback) {
-                        (Path::Itself, Hairpin::Masquerade, Loopback::Nat) => {
-                            Some(Outcome::Dropped)
-                        }
                         (Path::SameNetwork, Hairpin::Bridge, Loopback::Nat) => {
                             Some(Outcome::Delivered(SeenAs::Client))
                         }

@@ -55,7 +55,8 @@ impl Model {
             Some(policy) => {
                 world = world.routing_localnet(policy);
                 world.bridge_netfilter = self.netfilter;
-                world.hairpin_ports = policy.hairpin == Hairpin::Bridge;
+                // The mapper sees to the flag where the bridge's packets meet the rules.
+                world.hairpin_ports = self.netfilter || policy.hairpin == Hairpin::Bridge;
                 compile(&networks, bindings, policy)?
             }
         };

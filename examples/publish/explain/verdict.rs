@@ -6,6 +6,7 @@ use portmap::{
     Binding, Protocol,
     rules::{End, Layout, Loss, Packet, Purpose, Ruleset, Step, World, trace},
 };
+use portmap_testkit::matrix::Path;
 
 use super::{
     Serving,
@@ -59,7 +60,10 @@ pub(super) fn verdict(
             };
             let why = note(traced.decision());
             let who = if why.is_some() { who } else { "the container" };
-            let why = why.unwrap_or_else(|| "this host forwards it".to_owned());
+            let mut why = why.unwrap_or_else(|| "this host forwards it".to_owned());
+            if call.path == Path::Itself {
+                why.push_str(", by its port's hairpin flag where br_netfilter is on");
+            }
             row(who, seen_as(call, scene, seen_from.ip()), why)
         }
         End::Refused => nobody("refused: no socket there".to_owned()),

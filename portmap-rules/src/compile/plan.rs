@@ -126,9 +126,15 @@ impl<'a> Plan<'a> {
     /// With NAT for loopback the bridges route it; and NAT for every address of the host would take a packet from
     /// outside to 127.0.0.1 along before the kernel's own check of such addresses sees it.
     pub(super) fn guards_loopback(&self, policy: &Policy) -> bool {
+        self.routes_localnet(policy)
+            || (self.family == Family::Ipv4 && self.translated().any(|claim| claim.host.is_none()))
+    }
+
+    /// Whether bridges route 127.0.0.0/8, so that the kernel takes such sources by them for good. NAT never lets one past the
+    /// kernel's check, as it does with destinations.
+    pub(super) fn routes_localnet(&self, policy: &Policy) -> bool {
         self.family == Family::Ipv4
-            && (self.nat().any(|member| policy.routes_localnet(member.network))
-                || self.translated().any(|claim| claim.host.is_none()))
+            && self.nat().any(|member| policy.routes_localnet(member.network))
     }
 }
 

@@ -61,6 +61,7 @@ pub(super) const fn family(family: Family) -> Match {
 
 pub(super) const ESTABLISHED: Match = Match::is(What::Connection(Connection::Established));
 pub(super) const REWRITTEN: Match = Match::is(What::Connection(Connection::DestinationRewritten));
+pub(super) const INVALID: Match = Match::is(What::Connection(Connection::Invalid));
 pub(super) const TO_LOCAL: Match = Match::is(What::DestinationIsLocal);
 pub(super) const FROM_LOCAL: Match = Match::is(What::SourceIsLocal);
 

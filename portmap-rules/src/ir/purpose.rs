@@ -62,8 +62,18 @@ pub enum Purpose {
     NeighbourSource,
     /// Nobody outside reaches 127.0.0.0/8.
     LoopbackGuard,
+    /// Nobody outside speaks as 127.0.0.0/8.
+    LoopbackSourceGuard,
     /// Nobody outside reaches a port that is published on a loopback address.
     LoopbackPortGuard,
+    /// What connection tracking makes nothing of is looked at apart.
+    Invalid,
+    /// A loopback address that NAT doesn't serve.
+    LoopbackUntranslated,
+    /// Such a packet to a published port.
+    InvalidArrival,
+    /// Such a packet of a container.
+    InvalidDeparture,
     /// A connection was judged when it began.
     Judged,
     /// An interface that may go round NAT.
@@ -152,6 +162,26 @@ impl fmt::Display for Purpose {
             Self::LoopbackGuard => {
                 "Nobody outside reaches 127.0.0.0/8: a bridge may route it, and NAT would \
                  lead a packet past the kernel's own check."
+            }
+            Self::LoopbackSourceGuard => {
+                "Nobody outside speaks as 127.0.0.0/8: a bridge that routes it would have the host's \
+                 own sockets take such a packet for the host's."
+            }
+            Self::Invalid => {
+                "What connection tracking makes nothing of, a segment beyond the window say, passes \
+                 NAT by, and is looked at apart."
+            }
+            Self::LoopbackUntranslated => {
+                "NAT doesn't serve this loopback address, so what comes to it is for the host's own \
+                 socket."
+            }
+            Self::InvalidArrival => {
+                "Untranslated, a packet to a published port is the host's, which would reset a \
+                 connection that it knows nothing of."
+            }
+            Self::InvalidDeparture => {
+                "Untranslated, a packet from a container would leave with the container's own \
+                 address."
             }
             Self::LoopbackPortGuard => {
                 "A port published on a loopback address is for the host alone."

@@ -94,6 +94,8 @@ pub enum Connection {
     Established,
     /// Its destination was rewritten.
     DestinationRewritten,
+    /// It makes nothing of the packet, and so NAT passes it by: a segment beyond the window, say.
+    Invalid,
 }
 
 /// What follows from a rule.

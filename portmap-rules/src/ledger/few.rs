@@ -116,6 +116,15 @@ impl SetChange {
             come.retain(|values, data| {
                 gone.contains_key(values) || set.elements.get(values) != Some(data)
             });
+            // What is equal on both sides stays: a host port of a lease that leads elsewhere now.
+            let stays =
+                |(values, data): &(&Vec<Value>, &Option<Data>)| gone.get(*values) == Some(*data);
+            let stay: Vec<_> =
+                come.iter().filter(stays).map(|(values, _)| values.clone()).collect();
+            for values in stay {
+                gone.remove(&values);
+                come.remove(&values);
+            }
             let known = gone.iter().all(|(values, data)| set.elements.get(values) == Some(data));
             let fresh = come
                 .keys()

@@ -1,33 +1,45 @@
-//! The flag of a bridge's ports that hairpin policy `bridge` needs.
+//! The flag of a bridge's ports by which a container reaches itself.
 
 use std::io;
 
 use futures::TryStreamExt as _;
 use rtnetlink::{
     Handle, LinkBridgePort, new_connection,
-    packet_route::link::{InfoBridgePort, InfoPortData, LinkAttribute, LinkInfo, LinkMessage},
+    packet_route::link::{
+        InfoBridge, InfoBridgePort, InfoData, InfoPortData, LinkAttribute, LinkInfo, LinkMessage,
+    },
 };
 use tokio::task::AbortHandle;
 use tracing::warn;
 
-use crate::Interface;
+use crate::{Family, Interface, Sysctl};
 
 /// Ports of bridges that were made to send a frame back by the port it came from: what a container needs that calls
-/// itself by way of the host and keeps its own address. A port comes with its container, so they are looked for at each
-/// publish.
+/// itself by way of the host, where the bridge itself carries its packet on, as it does once NAT has seen it there. A port
+/// comes with its container, so they are looked for at each publish.
 #[derive(Debug)]
 pub(super) struct HairpinPorts {
     netlink: Handle,
     connection: AbortHandle,
+    which: Which,
     set: Vec<(Interface, u32)>,
+}
+
+/// Which bridges' ports need the flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// All of them.
+    All,
+    /// Those whose packets netfilter sees. A container on another bridge would only hear its own broadcasts by it.
+    Seen,
 }
 
 impl HairpinPorts {
     /// In the network namespace of the calling thread.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open(which: Which) -> io::Result<Self> {
         let (connection, netlink, _) = new_connection()?;
         let connection = tokio::spawn(connection).abort_handle();
-        Ok(Self { netlink, connection, set: Vec::new() })
+        Ok(Self { netlink, connection, which, set: Vec::new() })
     }
 
     /// Sets the flag of all ports of a bridge that lack it. A failure is no reason not to publish: one path is not served.
@@ -75,14 +87,33 @@ impl HairpinPorts {
                 |attribute| matches!(attribute, LinkAttribute::IfName(name) if name == bridge.name()),
             )
         };
-        let Some(bridge) = links.iter().find(is_bridge).map(|link| link.header.index) else {
+        let Some(bridge) = links.iter().find(is_bridge) else { return Ok(Vec::new()) };
+        if self.which == Which::Seen && !is_seen(bridge) {
             return Ok(Vec::new());
-        };
+        }
+        let bridge = bridge.header.index;
         let lacks = |link: &&LinkMessage| {
             link.attributes.contains(&LinkAttribute::Controller(bridge)) && !has_flag(link)
         };
         Ok(links.iter().filter(lacks).map(|link| link.header.index).collect())
     }
+}
+
+/// Whether packets between the bridge's ports meet the rules: by the setting of the network namespace, or the bridge's own.
+fn is_seen(bridge: &LinkMessage) -> bool {
+    if Family::ALL.iter().any(|family| Sysctl::BridgeNetfilter(*family).is_on()) {
+        return true;
+    }
+    let infos = bridge.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
+        _ => None,
+    });
+    infos.flatten().any(|info| match info {
+        LinkInfo::Data(InfoData::Bridge(settings)) => settings.iter().any(|setting| {
+            matches!(setting, InfoBridge::NfCallIpTables(true) | InfoBridge::NfCallIp6Tables(true))
+        }),
+        _ => false,
+    })
 }
 
 fn has_flag(link: &LinkMessage) -> bool {

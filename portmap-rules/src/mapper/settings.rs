@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use portmap_core::{Error, ErrorKind};
 
-use super::hairpin::HairpinPorts;
-use crate::{Edit, Family, Hairpin, Interface, Network, Policy, Sysctl, SysctlGuard};
+use super::hairpin::{HairpinPorts, Which};
+use crate::{Edit, Family, Hairpin, Interface, Loopback, Network, Policy, Sysctl, SysctlGuard};
 
-/// Who sees to the settings that rules need: forwarding, `route_localnet` on bridges, and for hairpin policy `bridge`
-/// `br_netfilter` and the hairpin flag of bridges' ports.
+/// Who sees to the settings that rules need: forwarding, `route_localnet` on bridges, for hairpin policy `bridge`
+/// `br_netfilter`, and the hairpin flag of bridges' ports, which that policy needs, and any policy on a bridge whose packets
+/// netfilter sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HostSettings {
@@ -62,11 +63,13 @@ impl Settings {
                 fresh.push((key, SysctlGuard::enable(key)?));
             }
         }
-        if policy.hairpin == Hairpin::Bridge && self.ports.is_none() {
+        if let Some(which) = hairpin_ports(policy)
+            && self.ports.is_none()
+        {
             let failed = |error| {
                 Error::new(ErrorKind::Backend, "no socket to the host's links").with_source(error)
             };
-            self.ports = Some(HairpinPorts::open().map_err(failed)?);
+            self.ports = Some(HairpinPorts::open(which).map_err(failed)?);
         }
         self.guards.extend(fresh);
         Ok(())
@@ -78,6 +81,15 @@ impl Settings {
             ports.restore(bridge).await;
         }
         self.guards.remove(&Sysctl::RouteLocalnet(bridge));
+    }
+}
+
+/// Which ports of bridges need their hairpin flag: none where what a container sends to the host is a proxy's.
+const fn hairpin_ports(policy: &Policy) -> Option<Which> {
+    match (policy.hairpin, policy.loopback) {
+        (Hairpin::Bridge, _) => Some(Which::All),
+        (Hairpin::Masquerade, Loopback::Nat) => Some(Which::Seen),
+        (Hairpin::Masquerade, Loopback::Proxy) => None,
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Policy {
     pub prefix: Prefix,
     /// What follows where somebody else drops what is forwarded.
     pub foreign_drop: ForeignDrop,
+    /// What becomes of packets that NAT passes by.
+    pub invalid: InvalidPackets,
 }
 
 impl Default for Policy {
@@ -32,6 +34,7 @@ impl Default for Policy {
             isolation: true,
             prefix: Prefix::default(),
             foreign_drop: ForeignDrop::default(),
+            invalid: InvalidPackets::default(),
         }
     }
 }
@@ -45,7 +48,21 @@ impl Policy {
             && network.has_nat()
             && network.subnet(Family::Ipv4).is_some()
     }
+
+    /// Whether rules drop what connection tracking makes nothing of: see [`InvalidPackets`].
+    pub fn drops_invalid(&self) -> bool {
+        match self.invalid {
+            InvalidPackets::Auto => {
+                self.layout != Layout::Iptables || self.prefix.as_str() != DOCKER
+            }
+            InvalidPackets::Drop => true,
+            InvalidPackets::Leave => false,
+        }
+    }
 }
+
+/// The prefix whose tables in the iptables layout are Docker's own, line for line.
+const DOCKER: &str = "DOCKER";
 
 /// The rule language, and with it the shape of the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -71,7 +88,9 @@ pub enum Loopback {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Hairpin {
-    /// Its source becomes the gateway, so that the answer comes to the host. Needs nothing else.
+    /// Its source becomes the gateway, so that the answer comes to the host. Needs nothing else, but that a container which
+    /// calls itself needs the hairpin flag of its bridge's port where netfilter sees that bridge's packets (`br_netfilter`):
+    /// [`HostSettings::Managed`](crate::HostSettings) sets it there at each publish.
     #[default]
     Masquerade,
     /// It keeps its source. Needs br_netfilter, so that the host sees the answer, and the hairpin flag on the
@@ -101,6 +120,24 @@ pub enum ForeignDrop {
     Ignore,
 }
 
+/// What becomes of packets that connection tracking makes nothing of (`INVALID`): a segment beyond the window, late or corrupt.
+///
+/// NAT passes them by. One to a published port arrives at the host itself, which resets the client's connection; one from a
+/// container leaves with the container's own address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InvalidPackets {
+    /// As [`Drop`](Self::Drop). With prefix `DOCKER` in the iptables layout as [`Leave`](Self::Leave): those tables are
+    /// Docker's own, line for line.
+    #[default]
+    Auto,
+    /// They are dropped: at hook input where NAT serves the port that they are for, at hook forward where their source is
+    /// masqueraded. What is for a socket of the host, the proxy's among them, is left alone.
+    Drop,
+    /// There are no rules for them.
+    Leave,
+}
+
 macro_rules! words {
     ($choice:ident, $what:literal, $($variant:ident = $word:literal),+) => {
         impl FromStr for $choice {
@@ -127,6 +164,7 @@ macro_rules! words {
 words!(Layout, "rule language", Nftables = "nftables", Iptables = "iptables");
 words!(Loopback, "loopback", Proxy = "proxy", Nat = "nat");
 words!(ForeignDrop, "foreign drop", Leave = "leave", Open = "open", Ignore = "ignore");
+words!(InvalidPackets, "way with invalid packets", Auto = "auto", Drop = "drop", Leave = "leave");
 words!(Hairpin, "hairpin", Masquerade = "masquerade", Bridge = "bridge");
 
 /// What was read is not one of a few words.

@@ -58,6 +58,7 @@ fn write_match(f: &mut fmt::Formatter<'_>, it: &Match) -> fmt::Result {
         What::Connection(Connection::DestinationRewritten) => {
             write!(f, "-m conntrack {not}--ctstate DNAT ")
         }
+        What::Connection(Connection::Invalid) => write!(f, "-m conntrack {not}--ctstate INVALID "),
         // A table has one family; sets and sockets are asked for in nftables alone.
         What::Family(_) | What::InSet(..) | What::SocketIsTransparent | What::SocketIsWildcard => {
             Ok(())

@@ -79,6 +79,7 @@ fn write_match(f: &mut fmt::Formatter<'_>, it: &Match) -> fmt::Result {
             write!(f, "ct state {not}established,related ")
         }
         What::Connection(Connection::DestinationRewritten) => write!(f, "ct status {not}dnat "),
+        What::Connection(Connection::Invalid) => write!(f, "ct state {not}invalid "),
         What::SocketIsTransparent => write!(f, "socket transparent {} ", u8::from(!it.not)),
         What::SocketIsWildcard => write!(f, "socket wildcard {} ", u8::from(!it.not)),
         What::InSet(key, set) => write!(f, "{} {not}@{set} ", KeyText(key)),

@@ -61,7 +61,7 @@ impl Flight<'_> {
             Hook::Prerouting | Hook::Output => self.connection.destination_asked,
             _ => self.connection.source_asked,
         };
-        !self.connection.answered && !asked
+        !self.connection.answered && !self.connection.invalid && !asked
     }
 
     fn finish(&mut self, hook: Hook) {

@@ -29,6 +29,8 @@ pub(super) struct Tracked {
     pub(super) destination_asked: bool,
     pub(super) source_asked: bool,
     pub(super) destination_rewritten: bool,
+    /// It makes nothing of the packet.
+    pub(super) invalid: bool,
 }
 
 impl<'a> Flight<'a> {
@@ -69,7 +71,7 @@ impl<'a> Flight<'a> {
             return Err(Loss::Martian);
         }
         // A host doesn't believe that it sent what comes in. For IPv6 it doesn't look.
-        if from.is_ipv4() && self.world.is_local(from) && arrives_by != Interface::LO {
+        if from.is_ipv4() && self.world.has_address(from) && arrives_by != Interface::LO {
             return Err(Loss::Martian);
         }
         Ok(())

@@ -34,6 +34,7 @@ impl Flight<'_> {
             What::Connection(Connection::DestinationRewritten) => {
                 self.connection.destination_rewritten
             }
+            What::Connection(Connection::Invalid) => self.connection.invalid,
             // No socket of a traced world speaks from an address that is not the host's.
             What::SocketIsTransparent | What::SocketIsWildcard => return None,
             What::InSet(key, set) => self.look_up(table, key, set)?.is_some(),

@@ -54,3 +54,13 @@ pub fn trace(rules: &Ruleset, world: &World, packet: Packet) -> Trace {
     };
     Trace { request, reply: flight.take_steps(), end }
 }
+
+/// Follows a packet that connection tracking makes nothing of (`INVALID`): a segment beyond the window of its connection, say.
+///
+/// NAT passes it by. Nobody answers but who resets the connection, so the way of an answer is not followed.
+pub fn trace_invalid(rules: &Ruleset, world: &World, packet: Packet) -> Trace {
+    let mut flight = Flight::new(rules, world, packet);
+    flight.connection.invalid = true;
+    let end = flight.request();
+    Trace { request: flight.take_steps(), reply: Vec::new(), end }
+}

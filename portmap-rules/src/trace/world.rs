@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use ipnet::IpNet;
@@ -110,7 +110,13 @@ impl World {
     }
 
     pub(super) fn is_local(&self, addr: IpAddr) -> bool {
-        addr.is_loopback()
+        addr.is_loopback() || self.has_address(addr)
+    }
+
+    /// Whether an interface has this address. Of 127.0.0.0/8 the loopback interface has one; the others are the host's by
+    /// a route, and that is not asked where a source is checked without a reverse-path filter.
+    pub(super) fn has_address(&self, addr: IpAddr) -> bool {
+        addr == IpAddr::V4(Ipv4Addr::LOCALHOST)
             || self.gateways().any(|(_, gateway)| gateway == addr)
             || self.addresses.iter().any(|(_, own)| own.addr() == addr)
     }

@@ -100,6 +100,8 @@ fn filter() -> Vec<Rule> {
         unless(What::Connection(Connection::Established)),
         accept(What::Connection(Connection::DestinationRewritten)),
         unless(What::Connection(Connection::DestinationRewritten)),
+        accept(What::Connection(Connection::Invalid)),
+        unless(What::Connection(Connection::Invalid)),
         accept(What::InSet(vec![Field::OutInterface], "bridges".into())),
         unless(What::InSet(inside(), "inside".into())),
         accept(What::InSet(vec![Field::Source(Family::Ipv6)], "nets".into())),

@@ -19,7 +19,7 @@ whose rules stay as they are while sets and maps change.
 ";
 
 /// What the sets of the nftables layout hold; a 4 or 6 for the family ends their names.
-const SETS: [(&str, &str); 16] = [
+const SETS: [(&str, &str); 20] = [
     ("bridges", "the networks that are not internal"),
     ("within", "whether containers of one network talk to each other"),
     ("isolated", "networks that other networks don't reach"),
@@ -35,6 +35,10 @@ const SETS: [(&str, &str); 16] = [
     ("on-any-ranges", "the same for ranges that keep their numbers: the address alone"),
     ("on-addr", "host ports on one address of the host"),
     ("on-addr-ranges", "the same for ranges that keep their numbers"),
+    ("host-ports", "host ports on every address of the host, for packets that NAT passes by"),
+    ("host-port-ranges", "the same for ranges"),
+    ("host-addr-ports", "host ports on one address of the host, for packets that NAT passes by"),
+    ("host-addr-port-ranges", "the same for ranges"),
     ("loopback", "host ports on an address of 127.0.0.0/8"),
     ("loopback-ranges", "the same for ranges"),
     ("own-ports", "published ports as the container itself would call them"),

@@ -1,6 +1,6 @@
 //! The states whose rules are kept as golden files and explained in `docs/rules.md`.
 
-use portmap_rules::{Hairpin, Layout, Loopback, Policy, Ruleset};
+use portmap_rules::{Hairpin, InvalidPackets, Layout, Loopback, Policy, Ruleset};
 
 use super::compiled;
 
@@ -14,6 +14,7 @@ pub(crate) struct Example {
     loopback: Loopback,
     hairpin: Hairpin,
     isolation: bool,
+    invalid: InvalidPackets,
 }
 
 const PLAIN: Example = Example {
@@ -25,6 +26,7 @@ const PLAIN: Example = Example {
     loopback: Loopback::Nat,
     hairpin: Hairpin::Bridge,
     isolation: true,
+    invalid: InvalidPackets::Auto,
 };
 
 /// The state that the others are compared with.
@@ -41,8 +43,10 @@ pub(crate) const EXAMPLES: &[Example] = &[
     },
     Example {
         name: "hairpin-masquerade",
-        about: "Packets that NAT sends back over their bridge get the gateway's address, so that nothing depends on \
-                br_netfilter.",
+        about: "Packets that NAT sends back over their bridge get the gateway's address, so that answers come back \
+                whether or not the bridge's own traffic meets the rules. Where it does (br_netfilter is on), a \
+                container reaches itself only by a port of its bridge that has the hairpin flag: with \
+                `HostSettings::Managed` the mapper sets it there at each publish.",
         hairpin: Hairpin::Masquerade,
         ..PLAIN
     },
@@ -115,12 +119,19 @@ pub(crate) const EXAMPLES: &[Example] = &[
         isolation: false,
         ..PLAIN
     },
+    Example {
+        name: "invalid-packets-left",
+        about: "What connection tracking makes nothing of is left alone, as Docker leaves it: the default in the \
+                iptables layout with prefix DOCKER.",
+        invalid: InvalidPackets::Leave,
+        ..PLAIN
+    },
 ];
 
 impl Example {
     pub(crate) fn rules(&self, layout: Layout) -> Ruleset {
-        let Self { loopback, hairpin, isolation, .. } = *self;
-        let policy = Policy { layout, loopback, hairpin, isolation, ..Policy::default() };
+        let Self { loopback, hairpin, isolation, invalid, .. } = *self;
+        let policy = Policy { layout, loopback, hairpin, isolation, invalid, ..Policy::default() };
         compiled(self.networks, self.publishes, &policy)
     }
 }

@@ -86,6 +86,16 @@ impl<'a> Left<'a> {
                 targets.insert(name.as_str());
             }
         }
+        // Which of these there are depends on the policy, and the last owner's may have been another.
+        let optional = |name: &&str| {
+            let prefix =
+                ["-INVALID-IN", "-INVALID-OUT"].iter().find_map(|it| name.strip_suffix(it));
+            prefix.is_some_and(|prefix| own.contains(prefix))
+        };
+        let optional: Vec<_> =
+            saved.chains("filter").map(|(name, _)| name).filter(optional).collect();
+        own.extend(optional.iter().copied());
+        targets.extend(optional);
         let rules = |table| {
             let chains = saved.chains(table).filter(|(name, _)| own.contains(name));
             chains.flat_map(|(_, rules)| rules.iter().copied()).collect::<Vec<_>>()
@@ -219,7 +229,7 @@ mod tests {
                 .lines()
                 .filter(|line| line.starts_with("-A ") && !line.starts_with("-A PORTMAP"));
             assert_eq!(deleted.matches("-D ").count(), builtin.count(), "{deleted}");
-            assert_eq!(deleted.matches("-X ").count(), 7, "{deleted}");
+            assert_eq!(deleted.matches("-X ").count(), 9, "{deleted}");
             assert!(!deleted.contains("-X PORTMAP-USER"), "{deleted}");
         }
     }

@@ -1,6 +1,6 @@
 //! Which settings.
 
-use std::fmt;
+use std::{fmt, fs};
 
 use crate::{Family, Interface};
 
@@ -36,6 +36,11 @@ impl Sysctl {
                 "/proc/sys/net/bridge/bridge-nf-call-ip6tables".to_owned()
             }
         }
+    }
+
+    /// Whether it is on in the network namespace of the calling thread. One that is missing is not.
+    pub(crate) fn is_on(self) -> bool {
+        fs::read(self.path()).is_ok_and(|value| value.starts_with(b"1"))
     }
 }
 

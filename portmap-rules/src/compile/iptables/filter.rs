@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{builtin, named};
+use super::{builtin, invalid, named};
 use crate::{
     Chain, ChainKind, GatewayMode, Hook, Name, Ownership, Policy, Priority, Purpose, Table, Target,
     compile::{
         Plan,
         write::{
-            ESTABLISHED, comes_in, comes_in_elsewhere, from_elsewhere, goes_out,
+            ESTABLISHED, INVALID, comes_in, comes_in_elsewhere, from_elsewhere, goes_out,
             goes_out_elsewhere, to_elsewhere, to_host,
         },
     },
@@ -25,8 +25,17 @@ pub(super) fn table(plan: &Plan<'_>, policy: &Policy) -> Table {
     entry.push(Purpose::UserFirst, [], Target::Jump(user.clone()));
     entry.push(Purpose::Enter, [], Target::Jump(forward.clone()));
 
+    let invalid = policy
+        .drops_invalid()
+        .then(|| ["INVALID-IN", "INVALID-OUT"].map(|suffix| named(prefix, suffix)));
+    let mut received = Chain::regular();
     let mut onward = Chain::regular();
-    for chain in [&ct, &stage1, &bridge] {
+    onward.push(Purpose::Next, [], Target::Jump(ct.clone()));
+    if let Some([arriving, leaving]) = &invalid {
+        received.push(Purpose::Invalid, [INVALID], Target::Jump(arriving.clone()));
+        onward.push(Purpose::Invalid, [INVALID], Target::Jump(leaving.clone()));
+    }
+    for chain in [&stage1, &bridge] {
         onward.push(Purpose::Next, [], Target::Jump(chain.clone()));
     }
     outgoing(&mut onward, plan);
@@ -41,9 +50,8 @@ pub(super) fn table(plan: &Plan<'_>, policy: &Policy) -> Table {
     let mut kept = Chain { ownership: Ownership::Kept, ..Chain::regular() };
     kept.push(Purpose::UserDefault, [], Target::Return);
 
-    let hooks =
-        [(Hook::Input, Chain::regular()), (Hook::Forward, entry), (Hook::Output, Chain::regular())];
-    builtin(
+    let hooks = [(Hook::Input, received), (Hook::Forward, entry), (Hook::Output, Chain::regular())];
+    let mut table = builtin(
         ChainKind::Filter,
         hooks.map(|(hook, chain)| (hook, Priority::FILTER, chain)),
         [
@@ -55,7 +63,13 @@ pub(super) fn table(plan: &Plan<'_>, policy: &Policy) -> Table {
             (stage2, entering(plan, policy)),
             (user, kept),
         ],
-    )
+    );
+    // They are there, empty or not, as the others are: who sweeps what was left goes by their names.
+    if let Some([arriving, leaving]) = invalid {
+        table.chains.insert(arriving, invalid::arriving(plan, policy));
+        table.chains.insert(leaving, invalid::leaving(plan));
+    }
+    table
 }
 
 /// What containers may reach.

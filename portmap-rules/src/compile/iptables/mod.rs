@@ -1,6 +1,7 @@
 //! The iptables layout: the chains of Docker's bridge driver, per family.
 
 mod filter;
+mod invalid;
 mod nat;
 mod raw;
 

@@ -42,7 +42,8 @@ pub(super) fn table(plan: &Plan<'_>, policy: &Policy) -> Table {
 fn destinations(plan: &Plan<'_>, policy: &Policy) -> Chain {
     let mut chain = Chain::regular();
     if policy.loopback == Loopback::Proxy {
-        for member in plan.open() {
+        // The engine whose tables these are inserts each network's rule before the others.
+        for member in plan.open().rev() {
             chain.push(Purpose::LeftToProxy, [comes_in(member.bridge)], Target::Return);
         }
     }

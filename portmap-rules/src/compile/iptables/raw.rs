@@ -7,7 +7,7 @@ use crate::{
     Chain, ChainKind, GatewayMode, Hook, Interface, Policy, Priority, Purpose, Table, Target,
     compile::{
         Plan,
-        write::{comes_in, comes_in_elsewhere, to, to_host},
+        write::{comes_in, comes_in_elsewhere, from, to, to_host},
     },
 };
 
@@ -16,6 +16,10 @@ pub(super) fn table(plan: &Plan<'_>, policy: &Policy) -> Table {
     if plan.guards_loopback(policy) {
         let foreign = [to(plan.loopback()), comes_in_elsewhere(Interface::LO)];
         chain.push(Purpose::LoopbackGuard, foreign, Target::Drop);
+    }
+    if plan.routes_localnet(policy) {
+        let foreign = [from(plan.loopback()), comes_in_elsewhere(Interface::LO)];
+        chain.push(Purpose::LoopbackSourceGuard, foreign, Target::Drop);
     }
     for claim in plan.translated() {
         if let Some(host) = claim.loopback_host() {

@@ -1,37 +1,47 @@
 //! Who may talk to whom.
 
 use super::{
-    push,
+    invalid, push,
     sets::{PUBLISHED, ROUTED_PORTS, Sets},
     write::{ESTABLISHED, comes_in, family, from_elsewhere, goes_out, to_elsewhere},
 };
-use crate::{Chain, Family, Field, Name, Purpose, Table, Target, compile::Plan};
+use crate::{Chain, Family, Field, Name, Policy, Purpose, Table, Target, compile::Plan};
 
-pub(super) fn add(table: &mut Table, plan: &Plan<'_>, sets: &Sets) {
+/// Most packets end here, in either direction, after one comparison: an answer that was asked whether it leaves by one of our
+/// bridges was looked up in five sets before it went on. What is none of ours is accepted all the same, and only an
+/// internal network drops what belongs to a connection: where there is one, each family has a rule of its own.
+pub(super) fn add_judged(table: &mut Table, plans: &[Plan<'_>]) -> bool {
+    let judged = plans.iter().all(|plan| plan.internal().next().is_none());
+    if judged {
+        push(table, "forward", Purpose::Judged, [ESTABLISHED], Target::Accept);
+    }
+    judged
+}
+
+/// `judged` says whether what belongs to a connection was accepted before.
+pub(super) fn add(table: &mut Table, plan: &Plan<'_>, policy: &Policy, sets: &Sets, judged: bool) {
     let name = Name::from(match plan.family {
         Family::Ipv4 => "forward4",
         Family::Ipv6 => "forward6",
     });
     push(table, "forward", Purpose::Enter, [family(plan.family)], Target::Jump(name.clone()));
-    table.chains.insert(name, chain(plan, sets));
+    table.chains.insert(name, chain(plan, policy, sets, judged));
 }
 
 /// What no rule decides goes on: containers reach the world, and traffic that is none of ours is left alone.
-fn chain(plan: &Plan<'_>, sets: &Sets) -> Chain {
+fn chain(plan: &Plan<'_>, policy: &Policy, sets: &Sets, judged: bool) -> Chain {
     let mut chain = Chain::regular();
     let out_of = |stem| sets.bridge(stem, Field::OutInterface);
     let into = |stem| sets.bridge(stem, Field::InInterface);
 
-    // Most packets end here, in either direction, after one comparison: an answer that was asked whether it leaves by one of
-    // our bridges was looked up in five sets before it went on. What is none of ours is accepted all the same, and only
-    // an internal network drops what belongs to a connection.
     let is_internal = plan.internal().next().is_some();
-    if let Some(bridge) = out_of("bridges") {
+    if let Some(bridge) = out_of("bridges").filter(|_| !judged) {
         match is_internal {
             true => chain.push(Purpose::Answers, [bridge, ESTABLISHED], Target::Accept),
             false => chain.push(Purpose::Judged, [ESTABLISHED], Target::Accept),
         }
     }
+    invalid::look_at_leaving(&mut chain, plan, policy);
     for member in plan.internal().rev() {
         let (bridge, net) = (member.bridge, member.net);
         chain.push(Purpose::InternalIn, [goes_out(bridge), from_elsewhere(net)], Target::Drop);

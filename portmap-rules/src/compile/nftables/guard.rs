@@ -3,7 +3,7 @@
 use super::{
     push,
     sets::{LOOPBACK, PUBLISHED, Sets},
-    write::{ESTABLISHED, comes_in_elsewhere, to},
+    write::{ESTABLISHED, comes_in_elsewhere, from, to},
 };
 use crate::{Interface, Match, Policy, Purpose, Table, Target, What, compile::Plan};
 
@@ -14,6 +14,10 @@ pub(super) fn add_loopback(table: &mut Table, plan: &Plan<'_>, policy: &Policy, 
     if plan.guards_loopback(policy) {
         let matches = [net.clone(), foreign.clone()];
         push(table, "guard", Purpose::LoopbackGuard, matches, Target::Drop);
+    }
+    if plan.routes_localnet(policy) {
+        let matches = [from(plan.loopback()), foreign.clone()];
+        push(table, "guard", Purpose::LoopbackSourceGuard, matches, Target::Drop);
     }
     for port in LOOPBACK.into_iter().filter_map(|stem| sets.lookup(stem)) {
         let matches = [net.clone(), port, foreign.clone()];

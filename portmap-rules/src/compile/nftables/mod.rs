@@ -5,6 +5,7 @@
 
 mod forward;
 mod guard;
+mod invalid;
 mod nat;
 mod sets;
 
@@ -25,12 +26,14 @@ pub(super) fn table(plans: &[Plan<'_>], policy: &Policy) -> Option<(TableId, Tab
     }
     let mut table = Table { chains: base_chains(), sets: BTreeMap::new() };
     let sets: Vec<_> = plans.iter().map(|plan| Sets::new(plan, policy)).collect();
+    let judged = forward::add_judged(&mut table, plans);
     for (plan, sets) in plans.iter().zip(&sets) {
         guard::add_loopback(&mut table, plan, policy, sets);
         nat::add(&mut table, plan, policy, sets);
-        forward::add(&mut table, plan, sets);
+        forward::add(&mut table, plan, policy, sets, judged);
     }
     guard::add_direct(&mut table, &sets);
+    invalid::add(&mut table, plans, policy, &sets);
     table.sets.extend(sets.into_iter().flat_map(Sets::into_inner));
     let name = policy.prefix.as_str().to_ascii_lowercase();
     Some((TableId { family: TableFamily::Inet, name: name.into() }, table))

@@ -27,6 +27,11 @@ pub(super) const ON_ADDR: [&str; 2] = ["on-addr", "on-addr-ranges"];
 /// Host ports on every address of the host.
 pub(super) const ON_ANY: [&str; 2] = ["on-any", "on-any-ranges"];
 
+/// Host ports on every address of the host, without what they lead to: a map is no set to kernels before Linux 6.10.
+pub(super) const HOST_PORTS: [&str; 2] = ["host-ports", "host-port-ranges"];
+/// Host ports on one address of the host.
+pub(super) const HOST_ADDR_PORTS: [&str; 2] = ["host-addr-ports", "host-addr-port-ranges"];
+
 impl Sets {
     pub(super) fn new(plan: &Plan<'_>, policy: &Policy) -> Self {
         let mut sets = Self { family: plan.family, sets: BTreeMap::new() };
@@ -40,6 +45,9 @@ impl Sets {
             Some((vec![claim.loopback_host()?], claim.protocol, claim.host_ports))
         });
         sets.add_ports(LOOPBACK, vec![Field::Destination(plan.family)], loopback);
+        if policy.drops_invalid() {
+            sets.add_untranslated(plan);
+        }
         if policy.loopback == Loopback::Nat && policy.hairpin == Hairpin::Bridge {
             let own = plan
                 .translated()
@@ -133,6 +141,17 @@ impl Sets {
                 .filter(|claim| is_kept_range(claim))
                 .map(|claim| (host_side(claim, claim.host_ports), Some(Data::Addr(claim.to))));
             self.insert(range, ranges, elements);
+        }
+    }
+
+    /// Host ports as they are asked for where NAT passed a packet by.
+    fn add_untranslated(&mut self, plan: &Plan<'_>) {
+        for (stems, on_addr) in [(HOST_PORTS, false), (HOST_ADDR_PORTS, true)] {
+            let claims = plan.translated().filter(|claim| claim.host.is_some() == on_addr);
+            let ports =
+                claims.map(|claim| (Vec::from_iter(claim.host), claim.protocol, claim.host_ports));
+            let address = on_addr.then_some(Field::Destination(plan.family));
+            self.add_ports(stems, Vec::from_iter(address), ports);
         }
     }
 

@@ -19,6 +19,8 @@ use crate::{
 const LOCAL: u32 = 2;
 /// `IP_CT_ESTABLISHED` and `IP_CT_RELATED` as bits of `ct state`.
 const ESTABLISHED_OR_RELATED: u32 = 1 << 1 | 1 << 2;
+/// `NF_CT_STATE_INVALID_BIT`
+const INVALID: u32 = 1;
 /// `IPS_DST_NAT`
 const DESTINATION_REWRITTEN: u32 = 1 << 5;
 
@@ -74,6 +76,7 @@ impl Known {
             What::Connection(Connection::DestinationRewritten) => {
                 any_bit(writer, not, Ct::Status, DESTINATION_REWRITTEN);
             }
+            What::Connection(Connection::Invalid) => any_bit(writer, not, Ct::State, INVALID),
             What::SocketIsTransparent => socket(writer, not, Socket::Transparent),
             What::SocketIsWildcard => socket(writer, not, Socket::Wildcard),
             What::InSet(key, set) => {
