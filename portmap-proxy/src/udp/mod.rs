@@ -2,9 +2,12 @@
 
 mod arrivals;
 mod batch;
+mod circle;
 mod dial;
+mod ends;
 mod forward;
 mod headed;
+mod host;
 mod peer;
 mod relay;
 mod serve;
@@ -13,6 +16,7 @@ mod socket;
 mod table;
 mod waiting;
 
+pub(crate) use circle::{Circles, Namespace};
 pub use dial::UdpDial;
 pub use forward::{Carried, Exchanged, ForwardSession, SessionEnding};
 pub(crate) use serve::Serve;

@@ -8,18 +8,21 @@
 //! fragments. So it gets to see a socket for trials alone, and ours are set here.
 
 use std::{
-    io::{self, ErrorKind, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
-    os::fd::AsFd,
+    io::{self, ErrorKind, IoSlice, IoSliceMut},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::fd::{AsFd, AsRawFd},
     sync::OnceLock,
 };
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::{
+    libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo},
+    sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt},
+};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use rustix::net::sockopt::set_socket_recv_buffer_size_force;
+use rustix::{io::Errno, net::sockopt::set_socket_recv_buffer_size_force};
 use socket2::SockRef;
 
-use super::{Carried, batch::Datagrams};
+use super::{Carried, batch::Datagrams, ends::Way};
 
 /// What a listener's socket holds while nobody reads, in bytes: about 10,000 small datagrams. The kernel doubles it and
 /// counts 768 for each.
@@ -42,6 +45,9 @@ pub(super) fn tune_listener(socket: &impl AsFd) -> io::Result<()> {
     } else {
         setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
     }
+    // A socket that somebody else has bound may be allowed to: then a source that is a subnet's broadcast address would
+    // have an answer sent to all of its hosts.
+    SockRef::from(socket).set_broadcast(false)?;
     tune(socket, LISTENER_BUFFER);
     // Replies of all sessions leave from it.
     let _ = SockRef::from(socket).set_send_buffer_size(LISTENER_BUFFER);
@@ -85,15 +91,49 @@ pub(super) fn receive(
 
 /// What is known of having the kernel cut datagrams apart on a way out: it refuses where they are larger than the
 /// link's MTU, and where the device lets it.
+///
+/// Routes and devices change, and one failure may be a passing one. So what was refused is tried again, more and more
+/// seldom: after 16 sends that could have been one, then 32, and so on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cutting {
     /// The smallest size that was refused.
     refused: usize,
+    /// How many sends are to come before such a size is tried again.
+    rest: u16,
+    /// How many were to come the last time.
+    pause: u16,
+}
+
+impl Cutting {
+    const SHORTEST_PAUSE: u16 = 16;
+    /// A refusal costs a system call, up to 64 datagrams another one each: so much is lost to trying.
+    const LONGEST_PAUSE: u16 = 4096;
+
+    /// Whether datagrams of this size are to leave as one.
+    fn is_worth_trying(&mut self, size: usize) -> bool {
+        if size < self.refused {
+            return true;
+        }
+        self.rest = self.rest.saturating_sub(1);
+        self.rest == 0
+    }
+
+    fn taken(&mut self, size: usize) {
+        if size >= self.refused {
+            *self = Self::default();
+        }
+    }
+
+    fn refused(&mut self, size: usize) {
+        self.refused = self.refused.min(size);
+        self.pause = (self.pause * 2).clamp(Self::SHORTEST_PAUSE, Self::LONGEST_PAUSE);
+        self.rest = self.pause;
+    }
 }
 
 impl Default for Cutting {
     fn default() -> Self {
-        Self { refused: usize::MAX }
+        Self { refused: usize::MAX, rest: 0, pause: 0 }
     }
 }
 
@@ -107,23 +147,36 @@ pub(super) fn send(socket: &UdpSocket, datagrams: Datagrams<'_>, cutting: &mut C
     })
 }
 
-/// Sends to a client, from the address that it had written to.
+/// Sends to a client, by the first of these ways that is one: from the address that it had written to, mostly.
 pub(super) fn send_from(
     socket: &impl AsFd,
-    (from, to): (IpAddr, SocketAddr),
+    to: SocketAddr,
+    [way, other]: [Way; 2],
     datagrams: Datagrams<'_>,
     cutting: &mut Cutting,
 ) -> Carried {
-    let from = Some(from).filter(|from| !from.is_unspecified());
-    dispatch(datagrams, cutting, |bytes, size| {
-        match transmit(socket, to, from, bytes, size) {
-            // The client wrote to a broadcast or multicast address: nothing can be sent from there.
-            Err(error) if size.is_none() && is_no_source(&error) => {
-                transmit(socket, to, None, bytes, size)
-            }
-            sent => sent,
+    dispatch(datagrams, cutting, |bytes, size| match answer(socket, to, way, bytes, size) {
+        // The client wrote to a subnet's broadcast address, or the address is this host's no more.
+        Err(error) if size.is_none() && way.from.is_some() && is_no_source(&error) => {
+            answer(socket, to, other, bytes, size)
         }
+        sent => sent,
     })
+}
+
+fn answer(
+    socket: &impl AsFd,
+    to: SocketAddr,
+    way: Way,
+    bytes: &[u8],
+    size: Option<usize>,
+) -> io::Result<()> {
+    match (way.by, size) {
+        (0, _) => transmit(socket, to, way.from, bytes, size),
+        (by, None) => transmit_by(by, socket, to, way.from, bytes),
+        // Seldom enough to leave one by one.
+        (_, Some(_)) => Err(ErrorKind::Unsupported.into()),
+    }
 }
 
 /// Sends all in one call where that can be, else one by one.
@@ -133,11 +186,16 @@ fn dispatch(
     send: impl Fn(&[u8], Option<usize>) -> io::Result<()>,
 ) -> Carried {
     let (count, size) = (datagrams.count(), datagrams.size);
-    if count > 1 && size < cutting.refused {
+    if count > 1 && cutting.is_worth_trying(size) {
         match send(datagrams.bytes, Some(size)) {
-            Ok(()) => return Carried::new(count, datagrams.bytes.len()),
+            Ok(()) => {
+                cutting.taken(size);
+                return Carried::new(count, datagrams.bytes.len());
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Carried::default(),
-            Err(_) => cutting.refused = size,
+            Err(error) if is_not_cut(&error) => cutting.refused(size),
+            // It says nothing of cutting: a firewall, say, or the container's own refusal of an earlier datagram.
+            Err(_) => {}
         }
     }
     let mut carried = Carried::default();
@@ -173,12 +231,61 @@ fn transmit(
     kernel()?.try_send(socket.into(), &transmit)
 }
 
+/// Sends by an interface, from this address of it or from the one that the kernel takes. `quinn-udp` knows no interface; this
+/// allocates, for those few who wrote to an address that means something on one link alone.
+fn transmit_by(
+    interface: u32,
+    socket: &impl AsFd,
+    to: SocketAddr,
+    from: Option<IpAddr>,
+    contents: &[u8],
+) -> io::Result<()> {
+    let (socket, contents) = (socket.as_fd().as_raw_fd(), [IoSlice::new(contents)]);
+    let message = |how: ControlMessage<'_>| {
+        let to = SockaddrStorage::from(to);
+        sendmsg(socket, &contents, &[how], MsgFlags::empty(), Some(&to)).map(drop)
+    };
+    let sent = match to.ip().to_canonical() {
+        IpAddr::V4(_) => {
+            let from = from.map(|ip| ip.to_canonical());
+            let Some(IpAddr::V4(from)) = from.or(Some(Ipv4Addr::UNSPECIFIED.into())) else {
+                return Err(ErrorKind::InvalidInput.into());
+            };
+            message(ControlMessage::Ipv4PacketInfo(&in_pktinfo {
+                ipi_ifindex: interface as i32,
+                ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(from.octets()) },
+                ipi_addr: in_addr { s_addr: 0 },
+            }))
+        }
+        IpAddr::V6(_) => {
+            let Some(IpAddr::V6(from)) = from.or(Some(Ipv6Addr::UNSPECIFIED.into())) else {
+                return Err(ErrorKind::InvalidInput.into());
+            };
+            message(ControlMessage::Ipv6PacketInfo(&in6_pktinfo {
+                ipi6_addr: in6_addr { s6_addr: from.octets() },
+                ipi6_ifindex: interface,
+            }))
+        }
+    };
+    Ok(sent?)
+}
+
+/// Whether it is the cutting that the kernel refuses: datagrams larger than the MTU, too many of them, a device without
+/// checksums.
+fn is_not_cut(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::INVAL | Errno::IO | Errno::MSGSIZE | Errno::OPNOTSUPP))
+        || error.kind() == ErrorKind::Unsupported
+}
+
 fn is_no_source(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn one(bytes: &[u8]) -> Datagrams<'_> {
@@ -218,6 +325,47 @@ mod tests {
                 let length = container.recv(&mut heard).unwrap();
                 assert_eq!(length, datagram.len());
             }
+        }
+    }
+
+    /// Sends three datagrams with a kernel that says this to all that is to be cut; how often it was asked.
+    fn asked(cutting: &mut Cutting, cut: impl Fn() -> io::Result<()>) -> usize {
+        let (bytes, asked) = ([7; 300], Cell::new(0));
+        let datagrams = Datagrams { bytes: &bytes, size: 100 };
+        let carried = dispatch(datagrams, cutting, |_, size| match size {
+            Some(_) => {
+                asked.set(asked.get() + 1);
+                cut()
+            }
+            None => Ok(()),
+        });
+        assert_eq!(carried, Carried::new(3, 300), "datagrams of a send that failed are lost");
+        asked.get()
+    }
+
+    fn failing(errno: Errno) -> impl Fn() -> io::Result<()> {
+        move || Err(errno.into())
+    }
+
+    #[test]
+    fn a_refusal_to_cut_is_asked_about_again_and_less_and_less_often() {
+        let mut cutting = Cutting::default();
+        let tried: usize = (0..1000).map(|_| asked(&mut cutting, failing(Errno::INVAL))).sum();
+        // The first, and after 16, 32, 64 .. 512.
+        assert_eq!(tried, 6);
+        while asked(&mut cutting, || Ok(())) == 0 {}
+        assert_eq!(asked(&mut cutting, || Ok(())), 1, "it works, and is not used");
+        asked(&mut cutting, failing(Errno::IO));
+        let until = (1..).find(|_| asked(&mut cutting, || Ok(())) == 1);
+        assert_eq!(until, Some(16), "a failure that has passed counts for the next one");
+    }
+
+    #[test]
+    fn an_error_that_is_not_about_cutting_stops_no_cutting() {
+        let mut cutting = Cutting::default();
+        for errno in [Errno::CONNREFUSED, Errno::PERM, Errno::NETUNREACH, Errno::NOBUFS] {
+            assert_eq!(asked(&mut cutting, failing(errno)), 1);
+            assert_eq!(asked(&mut cutting, || Ok(())), 1, "{errno:?}");
         }
     }
 }
