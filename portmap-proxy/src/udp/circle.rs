@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     fs,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::MetadataExt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -37,6 +37,7 @@ pub(crate) struct Circles {
 pub(super) struct Served {
     namespace: Namespace,
     addr: SocketAddr,
+    only_v6: bool,
 }
 
 impl Namespace {
@@ -52,8 +53,9 @@ impl Circles {
         Self { namespace, target }
     }
 
-    pub(super) fn serve(&self, addr: SocketAddr) -> Served {
-        Served::new(self.namespace, addr)
+    /// Takes note of a port that is served at this address; at `::`, on IPv4 addresses too unless it is IPv6 alone.
+    pub(super) fn serve(&self, addr: SocketAddr, only_v6: bool) -> Served {
+        Served::new(self.namespace, addr, only_v6)
     }
 
     /// Whether what a client is answered would come back by a port of this process.
@@ -83,24 +85,31 @@ fn is_served(namespace: Namespace, client: SocketAddr) -> bool {
     if bound.contains(&ip) {
         return true;
     }
-    let covered = |any: &IpAddr| any.is_unspecified() && (any.is_ipv6() || ip.is_ipv4());
+    let covered = |any: &IpAddr| any.is_unspecified() && any.is_ipv4() == ip.is_ipv4();
     bound.iter().any(covered) && is_own(client)
 }
 
 impl Served {
-    fn new(namespace: Namespace, addr: SocketAddr) -> Self {
-        let ip = addr.ip().to_canonical();
-        served().entry((namespace, addr.port())).or_default().push(ip);
-        Self { namespace, addr }
+    fn new(namespace: Namespace, addr: SocketAddr, only_v6: bool) -> Self {
+        let port = Self { namespace, addr, only_v6 };
+        served().entry((namespace, addr.port())).or_default().extend(port.ips());
+        port
+    }
+
+    fn ips(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let ip = self.addr.ip().to_canonical();
+        let dual = ip == Ipv6Addr::UNSPECIFIED && !self.only_v6;
+        [ip].into_iter().chain(dual.then_some(Ipv4Addr::UNSPECIFIED.into()))
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let ip = self.addr.ip().to_canonical();
         if let Entry::Occupied(mut bound) = served().entry((self.namespace, self.addr.port())) {
-            if let Some(place) = bound.get().iter().position(|one| *one == ip) {
-                bound.get_mut().swap_remove(place);
+            for ip in self.ips() {
+                if let Some(place) = bound.get().iter().position(|one| *one == ip) {
+                    bound.get_mut().swap_remove(place);
+                }
             }
             if bound.get().is_empty() {
                 bound.remove();
@@ -127,12 +136,14 @@ mod tests {
 
     #[test]
     fn a_port_is_served_on_its_addresses_in_its_namespace_until_it_is_dropped() {
-        let one = Served::new(HERE, "127.0.0.1:8080".parse().unwrap());
-        let _elsewhere = Served::new(ELSEWHERE, "[::]:9000".parse().unwrap());
+        let new =
+            |namespace, addr: &str, only_v6| Served::new(namespace, addr.parse().unwrap(), only_v6);
+        let one = new(HERE, "127.0.0.1:8080", false);
+        let _elsewhere = new(ELSEWHERE, "[::]:9000", false);
         assert!(serves("127.0.0.1:8080") && serves("[::ffff:127.0.0.1]:8080"));
         assert!(!serves("127.0.0.2:8080") && !serves("127.0.0.1:8081"));
         assert!(!serves("127.0.0.1:9000"));
-        let all = Served::new(HERE, "[::]:8080".parse().unwrap());
+        let all = new(HERE, "[::]:8080", false);
         assert!(serves("127.0.0.2:8080") && serves("[::1]:8080"));
         // Somebody else's port of the same number.
         assert!(!serves("192.0.2.7:8080") && !serves("[2001:db8::7]:8080"));
@@ -140,7 +151,10 @@ mod tests {
         assert!(serves("127.0.0.1:8080") && !serves("[::1]:8080"));
         drop(one);
         assert!(!serves("127.0.0.1:8080"));
-        let _four = Served::new(HERE, "0.0.0.0:8080".parse().unwrap());
+        let four = new(HERE, "0.0.0.0:8080", false);
         assert!(serves("127.0.0.2:8080") && !serves("[::1]:8080"));
+        drop(four);
+        let _six = new(HERE, "[::]:8080", true);
+        assert!(!serves("127.0.0.2:8080") && serves("[::1]:8080"));
     }
 }

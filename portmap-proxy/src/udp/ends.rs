@@ -37,7 +37,7 @@ pub(super) enum Unanswerable {
     NobodysAddress,
     /// Source port 0, to which nothing can be sent.
     NobodysPort,
-    /// An IPv6 packet from a v4-mapped address: a dual-stack socket would send the answer over IPv4. Linux drops such since 5.4.
+    /// An IPv6 packet from a v4-mapped address: a dual-stack socket would send the answer over IPv4.
     Mapped,
     /// A loopback address, which means another host to each host, came in by a link (`route_localnet`).
     Loopback,

@@ -55,7 +55,7 @@ impl Relay {
         let bound = bound.ok_or(io::ErrorKind::Unsupported)?;
         Ok(Self {
             bound,
-            _served: circles.serve(bound),
+            _served: circles.serve(bound, bound.is_ipv6() && SockRef::from(&socket).only_v6()?),
             arrivals: Arrivals::new(socket.clone())?,
             socket,
             sessions: Table::new(settings.session_limit, settings.session_idle),

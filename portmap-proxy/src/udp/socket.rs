@@ -22,7 +22,7 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::{io::Errno, net::sockopt::set_socket_recv_buffer_size_force};
 use socket2::SockRef;
 
-use super::{Carried, batch::Datagrams, ends::Way};
+use super::{Carried, batch::Datagrams, ends::Way, host::is_own};
 
 /// What a listener's socket holds while nobody reads, in bytes: about 10,000 small datagrams. The kernel doubles it and
 /// counts 768 for each.
@@ -157,7 +157,7 @@ pub(super) fn send_from(
 ) -> Carried {
     dispatch(datagrams, cutting, |bytes, size| match answer(socket, to, way, bytes, size) {
         // The client wrote to a subnet's broadcast address, or the address is this host's no more.
-        Err(error) if size.is_none() && way.from.is_some() && is_no_source(&error) => {
+        Err(error) if size.is_none() && is_no_source(&error, way.from) => {
             answer(socket, to, other, bytes, size)
         }
         sent => sent,
@@ -278,8 +278,12 @@ fn is_not_cut(error: &io::Error) -> bool {
         || error.kind() == ErrorKind::Unsupported
 }
 
-fn is_no_source(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable)
+/// Whether nothing can be sent from this address since it is none of this host's. Linux 6.18 calls it unreachable, as it
+/// does a client to whom there is no route.
+fn is_no_source(error: &io::Error, from: Option<IpAddr>) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::INVAL | Errno::ADDRNOTAVAIL | Errno::NETUNREACH))
+        && from.is_some_and(|from| !is_own(SocketAddr::new(from, 0)))
 }
 
 #[cfg(test)]
