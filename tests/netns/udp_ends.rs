@@ -11,7 +11,10 @@ use std::{
 };
 
 use nix::net::if_::if_nametoindex;
-use portmap::{BoxError, Endpoint, Lease, PortMapper, ProxyMapper};
+use portmap::{
+    Binding, BoxError, Endpoint, HostAddr, Lease, PortMapper, Protocol, ProxyMapper,
+    mapper::Reserved,
+};
 use portmap_testkit::{Bridge, Container, Lab, Need, Node, Suite};
 use socket2::SockRef;
 use tokio::{net::UdpSocket, task::JoinHandle, time::timeout};
@@ -25,6 +28,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     let netns = [Need::Netns];
     suite.test("who_cannot_be_answered_is_not_and_is_counted", &netns, unanswerable);
     suite.test("loopback_addresses_from_outside_are_nobodys", &netns, loopback);
+    suite.test("no_answer_goes_to_all_of_a_subnet", &netns, to_many);
     suite.test("what_went_to_many_is_answered_by_the_link_it_came_by", &netns, many);
     suite.test("a_link_local_address_is_answered_on_its_link", &netns, link_local);
     suite.test("one_link_local_client_on_each_of_two_links_is_two", &netns, zones);
@@ -231,6 +235,34 @@ async fn loopback() -> Result<(), BoxError> {
         let (from, to) = (SocketAddr::new(localhost, 0), SocketAddr::new(localhost, port));
         assert_eq!(host.run(exchange(from, to)).await?, to);
     }
+    Ok(())
+}
+
+async fn to_many() -> Result<(), BoxError> {
+    let mut site = Site::new(&[]).await?;
+    let (mapper, endpoint) = (site.mapper.clone(), site.web.addr4().into());
+    // A socket that somebody else has bound, and that may send to broadcast addresses, as all of Go's may.
+    let lease = site.lab.host().run(async move {
+        let socket = UdpSocket::bind("0.0.0.0:8080").await?;
+        socket.set_broadcast(true)?;
+        let host = HostAddr::Ip(Ipv4Addr::UNSPECIFIED.into());
+        let ports = ("8080".parse()?, "80".parse()?);
+        let binding = Binding::new(Protocol::Udp, host, ports.0, endpoint, ports.1);
+        let reserved =
+            Reserved::adopt(binding.ok_or("no binding")?, vec![socket.into_std()?.into()]);
+        Ok::<_, BoxError>(mapper.serve(vec![reserved?])?)
+    });
+    site.leases.push(lease.await?);
+    let (host, client) = (site.lab.host(), site.lab.client());
+    let neighbours =
+        client.run(async { Ok::<_, io::Error>([UdpSocket::bind("0.0.0.0:5555").await?]) });
+    let neighbours = neighbours.await?;
+    let forger = Forger::new(client, host, "eth0").await?;
+    forger.send("192.168.33.255:5555".parse()?, (host.addr4(), 8080).into())?;
+    site.ask().await?;
+    assert_silent(&neighbours).await;
+    // Only the kernel knows that it is one: the container has answered.
+    assert_eq!((site.heard(), site.dropped()), (2, (0, 1)));
     Ok(())
 }
 

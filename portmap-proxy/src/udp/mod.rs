@@ -3,6 +3,7 @@
 mod arrivals;
 mod batch;
 mod circle;
+mod cutting;
 mod dial;
 mod ends;
 mod forward;
@@ -14,6 +15,7 @@ mod serve;
 mod session;
 mod socket;
 mod table;
+mod unbegun;
 mod waiting;
 
 pub(crate) use circle::{Circles, Namespace};

@@ -2,21 +2,21 @@
 
 use tokio::task::AbortHandle;
 
-use super::{Exchanged, SessionEnding, session::Dialled, socket::Cutting, waiting::Waiting};
+use super::{Exchanged, SessionEnding, cutting::Cutting, session::Dialled, waiting::Waiting};
 use crate::Side;
 
 /// How far a session is.
 #[derive(Debug)]
 pub(super) enum Peer {
     /// Its container is being dialled.
-    Opening(Opening),
+    Opening(Dialling),
     /// Datagrams go through it. Boxed: the table has room for twice as many as there are.
     Open(Box<Open>),
 }
 
 /// A session whose container is being dialled.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct Dialling {
     pub(super) waiting: Waiting,
     /// Who dials.
     pub(super) service: Option<AbortHandle>,
@@ -35,7 +35,7 @@ pub(super) struct Open {
 
 impl Peer {
     pub(super) fn opening(arrived_by: u32) -> Self {
-        Self::Opening(Opening { waiting: Waiting::default(), service: None, arrived_by })
+        Self::Opening(Dialling { waiting: Waiting::default(), service: None, arrived_by })
     }
 
     pub(super) fn open(dialled: Dialled, arrived_by: u32) -> Self {
@@ -51,8 +51,8 @@ impl Peer {
     /// more: a flood of clients would else have more dials going on than there may be sessions.
     pub(super) fn end(self, ending: SessionEnding) {
         match self {
-            Self::Opening(opening) => {
-                opening.service.inspect(AbortHandle::abort);
+            Self::Opening(dialling) => {
+                dialling.service.inspect(AbortHandle::abort);
             }
             Self::Open(open) => {
                 let Dialled { socket, observed, ended, meter, .. } = open.dialled;

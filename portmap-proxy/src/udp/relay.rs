@@ -19,7 +19,7 @@ use super::{
     circle::{Circles, Served},
     ends::{Ends, Unanswerable, Way},
     headed::send_behind,
-    peer::{Open, Opening, Peer},
+    peer::{Dialling, Open, Peer},
     session::Dialled,
     socket::{send, send_from, tune_listener},
     table::{Flow, Id, Table},
@@ -100,8 +100,8 @@ impl Relay {
 
     /// Tells who dials for a session.
     pub(super) fn dialled_by(&mut self, id: Id, service: AbortHandle) {
-        if let Some((_, Peer::Opening(opening))) = self.sessions.get(id) {
-            opening.service = Some(service);
+        if let Some((_, Peer::Opening(dialling))) = self.sessions.get(id) {
+            dialling.service = Some(service);
         }
     }
 
@@ -162,9 +162,9 @@ impl Relay {
             self.end(lost, SessionEnding::Evicted);
             return Err(error);
         }
-        if let Peer::Opening(Opening { arrived_by, .. }) = *peer
+        if let Peer::Opening(Dialling { arrived_by, .. }) = *peer
             && let opened = Peer::open(dialled, arrived_by)
-            && let Peer::Opening(Opening { waiting, .. }) = std::mem::replace(peer, opened)
+            && let Peer::Opening(Dialling { waiting, .. }) = std::mem::replace(peer, opened)
         {
             if let Peer::Open(open) = peer {
                 for datagram in waiting.iter() {
@@ -181,10 +181,10 @@ impl Relay {
         self.sessions.touch(id, now);
         match self.sessions.get(id) {
             Some((_, Peer::Open(open))) => open.pass(datagrams),
-            Some((_, Peer::Opening(opening))) => {
+            Some((_, Peer::Opening(dialling))) => {
                 for datagram in datagrams.iter() {
                     let room = self.waiting + datagram.len() <= MOST_WAITING;
-                    if room && opening.waiting.push(datagram) {
+                    if room && dialling.waiting.push(datagram) {
                         self.waiting += datagram.len();
                     } else {
                         self.counters.dropped(1);
@@ -233,7 +233,7 @@ impl Relay {
         };
         match &session {
             // What waited for it is lost.
-            Peer::Opening(Opening { waiting, .. }) => {
+            Peer::Opening(Dialling { waiting, .. }) => {
                 self.waiting -= waiting.len();
                 self.counters.dropped(waiting.iter().count() as u64);
             }

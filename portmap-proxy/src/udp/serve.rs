@@ -1,10 +1,8 @@
 //! The task of one UDP port.
 
 use std::{
-    any::Any,
     future::poll_fn,
     io,
-    panic::{self, AssertUnwindSafe},
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -30,6 +28,7 @@ use super::{
     relay::Relay,
     session::{News, Opening},
     table::{Flow, Id},
+    unbegun::{Unbegun, guarded},
 };
 use crate::{
     connection::canonical,
@@ -42,16 +41,6 @@ use crate::{
 
 /// How many batches are carried before other tasks get a turn: up to 512 datagrams of clients, 3 ms' worth.
 const BATCHES_A_TURN: usize = 16;
-
-/// Why datagrams have no session.
-enum Unbegun {
-    /// The service was not ready, or no descriptor left.
-    TurnedAway,
-    /// The service panicked.
-    Panicked,
-    /// No answer would, or should, get to their client.
-    Unanswerable(Unanswerable),
-}
 
 /// One published UDP port and the service for its sessions.
 pub(crate) struct Serve<S> {
@@ -215,8 +204,8 @@ where
     /// Begins a session where the service is ready for it. Where it is not, the datagram is lost: there is no backlog
     /// to leave it in that the datagrams of other sessions would not have to go through too.
     fn begin(&mut self, flow: Flow, arrived_by: u32, now: Instant) -> Result<Id, Unbegun> {
-        let (mut service, ready) = self.guarded(|serve| {
-            let mut service = serve.service.clone();
+        let (mut service, ready) = guarded(&self.counters, || {
+            let mut service = self.service.clone();
             let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
             (service, ready)
         })?;
@@ -260,23 +249,13 @@ where
         let session = Session::new(ends, self.container_port, opening, spare, counters);
         let attended = Attended::new(session.meter());
         // Where it panics, `over` tells of the session's end.
-        let served = self.guarded(|_| attended.in_span(|| service.call(session)))?;
+        let served = guarded(&self.counters, || attended.in_span(|| service.call(session)))?;
         let service = self.services.spawn(async move {
             let _over = over;
             attend(served, attended).await
         });
         self.relay.dialled_by(id, service);
         Ok(id)
-    }
-
-    /// Does something with the service that may panic: it costs one session, not the port.
-    fn guarded<R>(&mut self, work: impl FnOnce(&Self) -> R) -> Result<R, Unbegun> {
-        // What a panic leaves half done is the service's clone, which is dropped.
-        panic::catch_unwind(AssertUnwindSafe(|| work(self))).map_err(|panicked| {
-            self.counters.panicked();
-            error!(error = %message(&*panicked), "the service of a session panicked before it ran");
-            Unbegun::Panicked
-        })
     }
 
     fn learn(&mut self, news: News) {
@@ -325,11 +304,4 @@ where
             warn!(%error, count, "no session can begin for the moment");
         }
     }
-}
-
-/// What a panic said.
-fn message(panicked: &(dyn Any + Send)) -> &str {
-    let text = panicked.downcast_ref::<&str>().copied();
-    text.or_else(|| panicked.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("it says nothing")
 }

@@ -22,7 +22,13 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::{io::Errno, net::sockopt::set_socket_recv_buffer_size_force};
 use socket2::SockRef;
 
-use super::{Carried, batch::Datagrams, ends::Way, host::is_own};
+use super::{
+    Carried,
+    batch::Datagrams,
+    cutting::{Cutting, dispatch},
+    ends::Way,
+    host::is_own,
+};
 
 /// What a listener's socket holds while nobody reads, in bytes: about 10,000 small datagrams. The kernel doubles it and
 /// counts 768 for each.
@@ -89,54 +95,6 @@ pub(super) fn receive(
     kernel()?.recv(socket.into(), buffers, metas)
 }
 
-/// What is known of having the kernel cut datagrams apart on a way out: it refuses where they are larger than the
-/// link's MTU, and where the device lets it.
-///
-/// Routes and devices change, and one failure may be a passing one. So what was refused is tried again, more and more
-/// seldom: after 16 sends that could have been one, then 32, and so on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cutting {
-    /// The smallest size that was refused.
-    refused: usize,
-    /// How many sends are to come before such a size is tried again.
-    rest: u16,
-    /// How many were to come the last time.
-    pause: u16,
-}
-
-impl Cutting {
-    const SHORTEST_PAUSE: u16 = 16;
-    /// A refusal costs a system call, up to 64 datagrams another one each: so much is lost to trying.
-    const LONGEST_PAUSE: u16 = 4096;
-
-    /// Whether datagrams of this size are to leave as one.
-    fn is_worth_trying(&mut self, size: usize) -> bool {
-        if size < self.refused {
-            return true;
-        }
-        self.rest = self.rest.saturating_sub(1);
-        self.rest == 0
-    }
-
-    fn taken(&mut self, size: usize) {
-        if size >= self.refused {
-            *self = Self::default();
-        }
-    }
-
-    fn refused(&mut self, size: usize) {
-        self.refused = self.refused.min(size);
-        self.pause = (self.pause * 2).clamp(Self::SHORTEST_PAUSE, Self::LONGEST_PAUSE);
-        self.rest = self.pause;
-    }
-}
-
-impl Default for Cutting {
-    fn default() -> Self {
-        Self { refused: usize::MAX, rest: 0, pause: 0 }
-    }
-}
-
 /// Sends to a session's container. What the kernel does not take at once is lost, as on any link that is full.
 pub(super) fn send(socket: &UdpSocket, datagrams: Datagrams<'_>, cutting: &mut Cutting) -> Carried {
     dispatch(datagrams, cutting, |bytes, size| {
@@ -177,34 +135,6 @@ fn answer(
         // Seldom enough to leave one by one.
         (_, Some(_)) => Err(ErrorKind::Unsupported.into()),
     }
-}
-
-/// Sends all in one call where that can be, else one by one.
-fn dispatch(
-    datagrams: Datagrams<'_>,
-    cutting: &mut Cutting,
-    send: impl Fn(&[u8], Option<usize>) -> io::Result<()>,
-) -> Carried {
-    let (count, size) = (datagrams.count(), datagrams.size);
-    if count > 1 && cutting.is_worth_trying(size) {
-        match send(datagrams.bytes, Some(size)) {
-            Ok(()) => {
-                cutting.taken(size);
-                return Carried::new(count, datagrams.bytes.len());
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Carried::default(),
-            Err(error) if is_not_cut(&error) => cutting.refused(size),
-            // It says nothing of cutting: a firewall, say, or the container's own refusal of an earlier datagram.
-            Err(_) => {}
-        }
-    }
-    let mut carried = Carried::default();
-    for datagram in datagrams.iter() {
-        if send(datagram, None).is_ok() {
-            carried += Carried::new(1, datagram.len());
-        }
-    }
-    carried
 }
 
 /// Sends on a connected socket. An ICMP error that an earlier datagram met is reported to whichever call comes next,
@@ -270,14 +200,6 @@ fn transmit_by(
     Ok(sent?)
 }
 
-/// Whether it is the cutting that the kernel refuses: datagrams larger than the MTU, too many of them, a device without
-/// checksums.
-fn is_not_cut(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::INVAL | Errno::IO | Errno::MSGSIZE | Errno::OPNOTSUPP))
-        || error.kind() == ErrorKind::Unsupported
-}
-
 /// Whether nothing can be sent from this address since it is none of this host's. Linux 6.18 calls it unreachable, as it
 /// does a client to whom there is no route.
 fn is_no_source(error: &io::Error, from: Option<IpAddr>) -> bool {
@@ -288,8 +210,6 @@ fn is_no_source(error: &io::Error, from: Option<IpAddr>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
     fn one(bytes: &[u8]) -> Datagrams<'_> {
@@ -329,47 +249,6 @@ mod tests {
                 let length = container.recv(&mut heard).unwrap();
                 assert_eq!(length, datagram.len());
             }
-        }
-    }
-
-    /// Sends three datagrams with a kernel that says this to all that is to be cut; how often it was asked.
-    fn asked(cutting: &mut Cutting, cut: impl Fn() -> io::Result<()>) -> usize {
-        let (bytes, asked) = ([7; 300], Cell::new(0));
-        let datagrams = Datagrams { bytes: &bytes, size: 100 };
-        let carried = dispatch(datagrams, cutting, |_, size| match size {
-            Some(_) => {
-                asked.set(asked.get() + 1);
-                cut()
-            }
-            None => Ok(()),
-        });
-        assert_eq!(carried, Carried::new(3, 300), "datagrams of a send that failed are lost");
-        asked.get()
-    }
-
-    fn failing(errno: Errno) -> impl Fn() -> io::Result<()> {
-        move || Err(errno.into())
-    }
-
-    #[test]
-    fn a_refusal_to_cut_is_asked_about_again_and_less_and_less_often() {
-        let mut cutting = Cutting::default();
-        let tried: usize = (0..1000).map(|_| asked(&mut cutting, failing(Errno::INVAL))).sum();
-        // The first, and after 16, 32, 64 .. 512.
-        assert_eq!(tried, 6);
-        while asked(&mut cutting, || Ok(())) == 0 {}
-        assert_eq!(asked(&mut cutting, || Ok(())), 1, "it works, and is not used");
-        asked(&mut cutting, failing(Errno::IO));
-        let until = (1..).find(|_| asked(&mut cutting, || Ok(())) == 1);
-        assert_eq!(until, Some(16), "a failure that has passed counts for the next one");
-    }
-
-    #[test]
-    fn an_error_that_is_not_about_cutting_stops_no_cutting() {
-        let mut cutting = Cutting::default();
-        for errno in [Errno::CONNREFUSED, Errno::PERM, Errno::NETUNREACH, Errno::NOBUFS] {
-            assert_eq!(asked(&mut cutting, failing(errno)), 1);
-            assert_eq!(asked(&mut cutting, || Ok(())), 1, "{errno:?}");
         }
     }
 }
