@@ -10,11 +10,14 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use portmap_core::PortMapper;
-use portmap_proxy::{Carried, Dial, Exchanged, ForwardError, ProxyMapper, Session, SessionEnding};
+use portmap_proxy::{
+    Carried, Dial, Exchanged, FailureCause, ForwardError, ProxyMapper, Session, SessionEnding,
+};
 use support::{addr, publish_udp, request, udp_container};
 use tokio::{
     net::UdpSocket,
@@ -22,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower::{
-    ServiceBuilder,
+    Service, ServiceBuilder,
     layer::layer_fn,
     limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
     service_fn,
@@ -296,8 +299,8 @@ async fn a_session_that_has_to_go_is_not_dialled_for_any_more() {
         client(addr(&lease)).await.send(b"x").await.unwrap();
     }
     sleep(SHORT).await;
-    // A dial has one of these itself and two in the services that it goes by; the mapper and the binding have one each.
-    assert_eq!(going_on.strong_count(), 3 * LIMIT + 2);
+    // A dial has one of these itself and three in the services that it goes by; the mapper and the binding have one each.
+    assert_eq!(going_on.strong_count(), 4 * LIMIT + 2);
 }
 
 #[tokio::test]
@@ -483,6 +486,89 @@ async fn a_service_that_is_dropped_or_panics_ends_its_own_session_only() {
     sleep(SHORT * 2).await;
     assert_ne!(exchange(&two, &container).await, first, "the time limit ended nothing");
     exchange(&one, &container).await;
+}
+
+/// A service that panics, while it is asked whether it is ready or while it is called, for the first session.
+#[derive(Clone)]
+struct Panics<S> {
+    inner: S,
+    sessions: Arc<AtomicUsize>,
+    in_call: bool,
+}
+
+impl<S: Service<Session>> Service<Session> for Panics<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let first = self.sessions.fetch_add(1, Ordering::Relaxed) == 0;
+        assert!(self.in_call || !first, "on purpose, before");
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, session: Session) -> S::Future {
+        let first = self.sessions.load(Ordering::Relaxed) == 1;
+        assert!(!self.in_call || !first, "on purpose, within");
+        self.inner.call(session)
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_panics_outside_of_its_future_costs_one_session() {
+    for in_call in [false, true] {
+        let container = udp_container().await;
+        let sessions = Arc::new(AtomicUsize::new(0));
+        let mapper = ProxyMapper::new().session_layer(layer_fn(move |inner| {
+            let sessions = Arc::clone(&sessions);
+            Panics { inner, sessions, in_call }
+        }));
+        let lease = publish_udp(&mapper, &container).await;
+        let (one, two) = (client(addr(&lease)).await, client(addr(&lease)).await);
+        one.send(b"lost").await.unwrap();
+        exchange(&two, &container).await;
+        exchange(&one, &container).await;
+        let stats = &mapper.stats()[0];
+        let panicked = stats.failed.by(FailureCause::Panicked);
+        assert_eq!((panicked, stats.failed.total(), stats.refused), (1, 1, 0), "{in_call}");
+        assert_eq!((stats.dropped, stats.active), (1, 2), "{in_call}");
+        timeout(LONG, lease.release()).await.expect("5 s passed").unwrap();
+    }
+}
+
+/// Whether an epoll instance of this process watches the socket, under whichever number.
+fn is_watched(socket: &std::net::UdpSocket) -> bool {
+    use std::os::{fd::AsRawFd, unix::fs::MetadataExt};
+    let socket = std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+    let line = format!("ino:{:x} ", socket.ino());
+    let all = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+    all.filter_map(|one| std::fs::read_to_string(one.ok()?.path()).ok())
+        .any(|info| info.lines().any(|entry| entry.starts_with("tfd:") && entry.contains(&line)))
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_is_watched_no_more_though_somebody_has_its_socket() {
+    let container = udp_container().await;
+    let (give, mut given) = mpsc::unbounded_channel();
+    let dial = service_fn(move |dial: Dial| {
+        let give = give.clone();
+        async move {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+            socket.connect(dial.addr())?;
+            give.send(socket.try_clone()?).unwrap();
+            std::io::Result::Ok(socket)
+        }
+    });
+    let (mapper, mut ended) = telling!(ProxyMapper::new().session_dial(dial).session_limit(1));
+    let lease = publish_udp(&mapper, &container).await;
+    let (one, two) = (client(addr(&lease)).await, client(addr(&lease)).await);
+    exchange(&one, &container).await;
+    let duplicate = given.recv().await.unwrap();
+    assert!(is_watched(&duplicate));
+    exchange(&two, &container).await;
+    assert_eq!(next(&mut ended).await.ending, SessionEnding::Evicted);
+    assert!(!is_watched(&duplicate));
+    drop(lease);
 }
 
 #[tokio::test]

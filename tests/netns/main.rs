@@ -11,6 +11,7 @@ mod examples;
 mod faults;
 mod flows;
 mod foreign;
+mod forge;
 mod hybrid;
 mod invalid;
 mod limits;
@@ -34,6 +35,7 @@ mod rules_end;
 mod seed;
 mod support;
 mod udp;
+mod udp_ends;
 
 use std::process::ExitCode;
 
@@ -68,5 +70,6 @@ fn main() -> ExitCode {
     flows::tests(&mut suite);
     limits::tests(&mut suite);
     udp::tests(&mut suite);
+    udp_ends::tests(&mut suite);
     suite.run()
 }

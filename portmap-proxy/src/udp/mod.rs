@@ -2,17 +2,23 @@
 
 mod arrivals;
 mod batch;
+mod circle;
+mod cutting;
 mod dial;
+mod ends;
 mod forward;
 mod headed;
+mod host;
 mod peer;
 mod relay;
 mod serve;
 mod session;
 mod socket;
 mod table;
+mod unbegun;
 mod waiting;
 
+pub(crate) use circle::{Circles, Namespace};
 pub use dial::UdpDial;
 pub use forward::{Carried, Exchanged, ForwardSession, SessionEnding};
 pub(crate) use serve::Serve;
