@@ -119,7 +119,7 @@ where
             }
         });
         if drained.await.is_err() {
-            debug!(connections = connections.len(), "draining took too long; the rest is reset");
+            debug!(connections = connections.len(), "draining took too long; the rest is cut");
             connections.shutdown().await;
         }
     }

@@ -20,7 +20,7 @@ use crate::{
     Connection, Dial, Ending, Side,
     connection::Abortive,
     pressure::{Backoff, Pressure, is_exhaustion},
-    relay::relay,
+    relay::Relay,
     serving::Target,
     settings::Settings,
     silence::{self, Silence},
@@ -30,7 +30,8 @@ use crate::{
 
 /// The innermost service of a proxy mapper: dials the container for a [`Connection`] and carries the bytes.
 ///
-/// Its response comes when the connection has ended. Dropping the future resets both sides.
+/// Its response comes when the connection has ended. Dropping the future cuts the connection: what is complete towards a
+/// peer ends in order, what is not is reset.
 #[derive(Clone, Debug)]
 pub struct Forward<D> {
     dial: D,
@@ -89,13 +90,10 @@ where
         // Boxed for itself: it is over before anything is carried, and would else take room until the connection's end.
         let opened = Box::pin(open(dial, request, settings, pressure, connection));
         Box::pin(async move {
-            let mut opened = opened.await?;
-            let ending = carry(&mut opened).await;
-            let Opened { client, endpoint, observed, meter, .. } = opened;
-            if ending == Ending::Closed {
-                client.close();
-                endpoint.close();
-            }
+            let Opened { mut relay, observed, meter, mut silence } = opened.await?;
+            let ending = carry(&mut relay, &mut silence).await;
+            // What this moves still is counted.
+            drop(relay);
             meter.ended(ending.as_str());
             let carried = |to| meter.carried(to).bytes;
             let (to_endpoint, to_client) = (carried(Side::Endpoint), carried(Side::Client));
@@ -106,8 +104,7 @@ where
 
 /// A connection that has reached its container.
 struct Opened {
-    client: Abortive,
-    endpoint: Abortive,
+    relay: Relay,
     observed: SocketAddr,
     meter: Arc<Meter>,
     silence: Option<Silence>,
@@ -143,7 +140,8 @@ where
     let introduced = settings.source.introduce(&mut endpoint, request.client(), &client).await;
     introduced.map_err(|error| failed(error.into()))?;
     let silence = silence::watch(&settings, &meter);
-    Ok(Opened { client, endpoint, observed, meter, silence })
+    let relay = Relay::new(client, endpoint, Arc::clone(&meter));
+    Ok(Opened { relay, observed, meter, silence })
 }
 
 /// Dials within a time limit; where there is no descriptor left, with the spare one, and then waits for one.
@@ -182,9 +180,8 @@ where
 
 /// Relays until the end, or for as long as it is not silent for too long. By reference: a future keeps what it is given,
 /// and what it then makes of it.
-async fn carry(opened: &mut Opened) -> Ending {
-    let Opened { client, endpoint, meter, silence, .. } = opened;
-    let mut relayed = pin!(relay(client.get_mut(), endpoint.get_mut(), meter));
+async fn carry(relay: &mut Relay, silence: &mut Option<Silence>) -> Ending {
+    let mut relayed = pin!(relay.run());
     poll_fn(|cx| match relayed.as_mut().poll(cx) {
         Poll::Pending => {
             silence.as_mut().map_or(Poll::Pending, |silence| silence.as_mut().poll(cx))

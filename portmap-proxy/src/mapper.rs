@@ -33,7 +33,7 @@ use crate::{
 /// with that runtime. The sockets belong to the network namespace of the thread that polls `publish`.
 ///
 /// Releasing a lease frees its ports at once and then waits for open connections, at most for the
-/// [drain limit](Self::drain_limit); what is left then is reset on both sides. UDP sessions end at once: their replies
+/// [drain limit](Self::drain_limit); what is left then is cut. UDP sessions end at once: their replies
 /// leave from the port, and the port is free.
 #[derive(Clone, Debug, Default)]
 pub struct ProxyMapper<L = Identity, D = TcpDial, S = Identity, U = UdpDial> {

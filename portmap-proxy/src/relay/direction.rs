@@ -36,11 +36,21 @@ thread_local! {
 pub(super) struct Direction<'a> {
     pub(super) from: (ReadHalf<'a>, Side),
     pub(super) to: (WriteHalf<'a>, Side),
+    pub(super) course: &'a mut Course,
     pub(super) pipes: &'static Pool,
     pub(super) pace: Pace,
     meter: &'a Meter,
     /// Bytes since the thread was last given to others.
     turn: u64,
+}
+
+/// How far a direction has come: what has to be known of it where its connection is cut.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    /// What was read and not yet written. Boxed: most directions never have any.
+    pub(super) rest: Option<Box<Rest>>,
+    /// Whether everything was passed on, and the end with it.
+    pub(super) ended: bool,
 }
 
 /// A direction that has come to its end.
@@ -51,6 +61,7 @@ impl Ended<'_, '_> {
     pub(super) async fn passed_on(self) -> Result<Self, Side> {
         let (to, side) = &mut self.0.to;
         to.shutdown().await.map_err(|_| *side)?;
+        self.0.course.ended = true;
         Ok(self)
     }
 
@@ -72,6 +83,7 @@ pub(super) enum Moved {
 }
 
 /// What was read and not yet written.
+#[derive(Debug)]
 pub(super) enum Rest {
     Bytes(Vec<u8>),
     Piped(Pipe),
@@ -81,10 +93,11 @@ impl<'a> Direction<'a> {
     pub(super) fn new(
         from: (ReadHalf<'a>, Side),
         to: (WriteHalf<'a>, Side),
+        course: &'a mut Course,
         pipes: &'static Pool,
         meter: &'a Meter,
     ) -> Self {
-        Self { from, to, pipes, pace: Pace::new(), meter, turn: 0 }
+        Self { from, to, course, pipes, pace: Pace::new(), meter, turn: 0 }
     }
 
     /// The writer has taken so many bytes more.
@@ -104,9 +117,11 @@ impl<'a> Direction<'a> {
             match poll_fn(|cx| self.poll_move(cx)).await? {
                 Moved::All => {}
                 // Nothing is read meanwhile: the kernel's buffers hold the sender back.
-                // Boxed: they would else take room in each direction that never waits.
-                Moved::Part(Rest::Bytes(rest)) => Box::pin(self.write(&rest)).await?,
-                Moved::Part(Rest::Piped(pipe)) => Box::pin(self.drain(pipe)).await?,
+                Moved::Part(rest) => {
+                    self.course.rest = Some(Box::new(rest));
+                    // Boxed: it would else take room in each direction that never waits.
+                    Box::pin(self.write_rest()).await?;
+                }
                 Moved::End => {
                     self.meter.half_closed();
                     return Ok(Ended(self));
@@ -203,21 +218,36 @@ impl<'a> Direction<'a> {
         }
     }
 
-    /// Writes on what was read into the buffer, as the writer takes it.
-    pub(super) async fn write(&mut self, mut rest: &[u8]) -> Result<(), Side> {
-        while !rest.is_empty() {
-            let written = select! {
+    /// Writes on what is left, as the writer takes it.
+    async fn write_rest(&mut self) -> Result<(), Side> {
+        while self.course.rest.is_some() {
+            select! {
                 biased;
-                written = self.to.0.write(rest) => written.map_err(|_| self.to.1)?,
+                ready = self.to.0.writable() => ready.map_err(|_| self.to.1)?,
                 _ = self.from.0.ready(Interest::ERROR) => return Err(self.from.1),
-            };
-            if written == 0 {
-                return Err(self.to.1);
             }
-            // Piece by piece: a reader that is slow is not silent.
-            self.took(written);
-            rest = &rest[written..];
+            self.course.rest = match self.course.rest.take().map(|rest| *rest) {
+                Some(Rest::Bytes(bytes)) => self.write_now(bytes)?,
+                Some(Rest::Piped(pipe)) => self.drain_now(pipe)?,
+                None => None,
+            }
+            .map(Box::new);
         }
         Ok(())
+    }
+
+    /// Writes what the writer takes at once, and says what is left.
+    fn write_now(&mut self, mut bytes: Vec<u8>) -> Result<Option<Rest>, Side> {
+        match self.to.0.try_write(&bytes) {
+            Ok(0) => return Err(self.to.1),
+            Ok(written) => {
+                // Piece by piece: a reader that is slow is not silent.
+                self.took(written);
+                bytes.drain(..written);
+            }
+            Err(error) if error.kind() == WouldBlock => {}
+            Err(_) => return Err(self.to.1),
+        }
+        Ok((!bytes.is_empty()).then_some(Rest::Bytes(bytes)))
     }
 }

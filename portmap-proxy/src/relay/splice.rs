@@ -3,7 +3,7 @@
 use std::io;
 
 use rustix::io::Errno;
-use tokio::{io::Interest, select};
+use tokio::io::Interest;
 
 use super::{
     Side,
@@ -45,7 +45,7 @@ impl Direction<'_> {
     }
 
     /// Writes what the pipe holds, and gives it back; what the writer does not take at once is returned.
-    fn drain_now(&mut self, mut pipe: Pipe) -> Result<Option<Rest>, Side> {
+    pub(super) fn drain_now(&mut self, mut pipe: Pipe) -> Result<Option<Rest>, Side> {
         while !pipe.is_empty() {
             let to = self.to.0.as_ref();
             match to.try_io(Interest::WRITABLE, || pipe.drain(to)) {
@@ -63,23 +63,6 @@ impl Direction<'_> {
         }
         self.pipes.give_back(pipe);
         Ok(None)
-    }
-
-    /// Writes on what a pipe holds, as the writer takes it.
-    pub(super) async fn drain(&mut self, pipe: Pipe) -> Result<(), Side> {
-        let mut rest = Some(Rest::Piped(pipe));
-        while let Some(Rest::Piped(pipe)) = rest {
-            select! {
-                biased;
-                ready = self.to.0.writable() => ready.map_err(|_| self.to.1)?,
-                _ = self.from.0.ready(Interest::ERROR) => return Err(self.from.1),
-            }
-            rest = self.drain_now(pipe)?;
-        }
-        match rest {
-            Some(Rest::Bytes(bytes)) => self.write(&bytes).await,
-            _ => Ok(()),
-        }
     }
 }
 
