@@ -61,8 +61,8 @@ pub enum Established {
     /// They go on with the old container, until they end.
     #[default]
     Keep,
-    /// They are cut: their clients are reset, by a proxy within moments of the retarget's return, by NAT with their next
-    /// packet. Until then the old container may still answer one.
+    /// They are cut: by a proxy within moments of the retarget's return, by NAT with their next packet. Until then the old
+    /// container may still answer one. Clients are reset; by a proxy only those to whom something was under way.
     Cut,
 }
 

@@ -23,10 +23,13 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
     }
 
     /// Replaces the service that connects to containers over TCP. It answers with a stream of tokio's.
+    ///
+    /// Whether it tries again is its own business: see [`refused_retry`](Self::refused_retry).
     #[must_use]
     pub fn dial<T>(self, dial: T) -> ProxyMapper<L, T, S, U> {
         let Self { layer, session_layer, session_dial, mut common, .. } = self;
         common.dials_elsewhere = true;
+        common.settings.refused_retry.get_or_insert(Duration::ZERO);
         ProxyMapper { layer, dial, session_layer, session_dial, common }
     }
 
@@ -70,8 +73,22 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
         self
     }
 
-    /// How long connections may go on after their port was released, 5 s by default. The services around UDP
-    /// sessions, which have ended then, may take as long to return.
+    /// For how long a TCP dial that the container refuses is tried again, within the [dial limit](Self::dial_limit): 100 ms by
+    /// default, with a [dial service](Self::dial) of one's own not at all. So who calls a container that was published a
+    /// moment before it listens is served; who calls one that is down is reset that much later. Nothing is tried
+    /// again while clients wait for a descriptor.
+    #[must_use]
+    pub fn refused_retry(mut self, limit: Duration) -> Self {
+        self.common.settings.refused_retry = Some(limit);
+        self
+    }
+
+    /// How long connections may go on after their port was released, 5 s by default; then they are cut. The services around
+    /// UDP sessions, which have ended then, may take as long to return.
+    ///
+    /// Whatever cuts a connection does it in one way: what is complete towards a peer ends in order, and the kernel delivers
+    /// it; what is not is reset, so that no peer takes a part for the whole. A connection on which nothing is under
+    /// way ends in order on both sides.
     #[must_use]
     pub fn drain_limit(mut self, limit: Duration) -> Self {
         self.common.settings.drain_limit = limit;
@@ -89,9 +106,11 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
         self
     }
 
-    /// How long a TCP connection may be silent in both directions before both sides are reset
+    /// How long a TCP connection may be silent in both directions before it is cut
     /// ([`Ending::Idle`](crate::Ending::Idle)); `None`, the default and docker-proxy's way, is for ever. It takes a
     /// quarter longer at most: what was carried is looked at four times in that time, and no clock is set for what is carried.
+    ///
+    /// A peer to whom nothing is under way sees an orderly end; see [`drain_limit`](Self::drain_limit).
     ///
     /// Silent means that the proxy carries nothing. So a peer that does not read is silent once the kernel's buffers are full,
     /// and one that reads slowly for as long as these last: megabytes, at times. Limits are best in minutes.
@@ -101,7 +120,7 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
         self
     }
 
-    /// How long a TCP connection may be silent that one side has ended for its part, before both sides are reset
+    /// How long a TCP connection may be silent that one side has ended for its part, before it is cut
     /// ([`Ending::HalfClosed`](crate::Ending::HalfClosed)); `None`, the default and docker-proxy's way, is for ever. As exact as
     /// [`connection_idle`](Self::connection_idle), which holds for such connections too.
     ///

@@ -67,8 +67,8 @@ impl Connection {
     }
 
     /// Closes the connection in the ordinary way instead of resetting it.
-    pub fn close(self) {
-        self.stream.close();
+    pub fn close(mut self) {
+        self.stream.close_in_order();
     }
 
     /// What it has carried, to be read while it runs.
@@ -85,9 +85,9 @@ impl Connection {
     }
 }
 
-/// A stream that is reset when it is dropped, unless [`close`](Self::close) ends it.
+/// A stream that is reset when it is dropped, unless [`close_in_order`](Self::close_in_order) was called.
 ///
-/// So a connection that is cut, by whatever error or cancellation, never looks complete to its peer.
+/// So a connection that never reached its container, for whatever error or cancellation, does not look served.
 #[derive(Debug)]
 pub(crate) struct Abortive {
     stream: TcpStream,
@@ -107,7 +107,8 @@ impl Abortive {
         &mut self.stream
     }
 
-    pub(crate) fn close(mut self) {
+    /// Has it end in order when it is dropped: the kernel delivers what was written, and then the end.
+    pub(crate) fn close_in_order(&mut self) {
         self.reset = false;
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     error, fmt,
     future::{Future, poll_fn},
-    mem,
+    io, mem,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
@@ -18,9 +18,10 @@ use tower::{Service, ServiceExt};
 
 use crate::{
     Connection, Dial, Ending, Side,
+    causes::io_kind,
     connection::Abortive,
     pressure::{Backoff, Pressure, is_exhaustion},
-    relay::relay,
+    relay::Relay,
     serving::Target,
     settings::Settings,
     silence::{self, Silence},
@@ -30,7 +31,8 @@ use crate::{
 
 /// The innermost service of a proxy mapper: dials the container for a [`Connection`] and carries the bytes.
 ///
-/// Its response comes when the connection has ended. Dropping the future resets both sides.
+/// Its response comes when the connection has ended. Dropping the future cuts the connection: what is complete towards a
+/// peer ends in order, what is not is reset.
 #[derive(Clone, Debug)]
 pub struct Forward<D> {
     dial: D,
@@ -89,13 +91,10 @@ where
         // Boxed for itself: it is over before anything is carried, and would else take room until the connection's end.
         let opened = Box::pin(open(dial, request, settings, pressure, connection));
         Box::pin(async move {
-            let mut opened = opened.await?;
-            let ending = carry(&mut opened).await;
-            let Opened { client, endpoint, observed, meter, .. } = opened;
-            if ending == Ending::Closed {
-                client.close();
-                endpoint.close();
-            }
+            let Opened { mut relay, observed, meter, mut silence } = opened.await?;
+            let ending = carry(&mut relay, &mut silence).await;
+            // What this moves still is counted.
+            drop(relay);
             meter.ended(ending.as_str());
             let carried = |to| meter.carried(to).bytes;
             let (to_endpoint, to_client) = (carried(Side::Endpoint), carried(Side::Client));
@@ -106,8 +105,7 @@ where
 
 /// A connection that has reached its container.
 struct Opened {
-    client: Abortive,
-    endpoint: Abortive,
+    relay: Relay,
     observed: SocketAddr,
     meter: Arc<Meter>,
     silence: Option<Silence>,
@@ -126,7 +124,8 @@ where
     D::Error: Into<BoxError>,
 {
     let (client, spare, meter) = connection.into_parts();
-    let connected = connect(dial, request, settings.dial_limit, &pressure, spare);
+    let (limit, patience) = (settings.dial_limit, settings.refused_retry());
+    let connected = connect_patiently(dial, request, limit, patience, &pressure, spare);
     let stream = select! {
         biased;
         connected = connected => connected?,
@@ -138,19 +137,41 @@ where
     let failed = |source: BoxError| ForwardError::dial(request, source);
     settings.tune(SockRef::from(&stream)).map_err(|error| failed(error.into()))?;
     let observed = stream.local_addr().map_err(|error| failed(error.into()))?;
-    meter.dialled(request.addr(), observed);
+    // Mostly there is only one that it can be.
+    let reached = match request.addrs().count() {
+        1 => request.addr(),
+        _ => stream.peer_addr().unwrap_or_else(|_| request.addr()),
+    };
+    meter.dialled(reached, observed);
     let mut endpoint = Abortive::new(stream);
     let introduced = settings.source.introduce(&mut endpoint, request.client(), &client).await;
     introduced.map_err(|error| failed(error.into()))?;
     let silence = silence::watch(&settings, &meter);
-    Ok(Opened { client, endpoint, observed, meter, silence })
+    let relay = Relay::new(client, endpoint, Arc::clone(&meter));
+    Ok(Opened { relay, observed, meter, silence })
 }
 
 /// Dials within a time limit; where there is no descriptor left, with the spare one, and then waits for one.
 pub(crate) async fn connect<D>(
+    ready: D,
+    request: Dial,
+    limit: Duration,
+    pressure: &Pressure,
+    spare: Spare,
+) -> Result<D::Response, ForwardError>
+where
+    D: Service<Dial> + Clone,
+    D::Error: Into<BoxError>,
+{
+    connect_patiently(ready, request, limit, Duration::ZERO, pressure, spare).await
+}
+
+/// The same, and tries again for a moment where it is refused.
+async fn connect_patiently<D>(
     mut ready: D,
     request: Dial,
     limit: Duration,
+    patience: Duration,
     pressure: &Pressure,
     mut spare: Spare,
 ) -> Result<D::Response, ForwardError>
@@ -163,10 +184,19 @@ where
         let mut dialled = ready.call(request).await.map_err(Into::into);
         let mut waiting = None;
         let mut backoff = Backoff::new();
-        while dialled.as_ref().is_err_and(|error| is_exhaustion(error.as_ref())) {
-            if !spare.give_up() {
-                waiting.get_or_insert_with(|| pressure.wait());
-                backoff.wait().await;
+        let mut patience = Patience::new(patience);
+        while let Some(failure) = dialled.as_ref().err().and_then(Failure::of) {
+            match failure {
+                Failure::NoDescriptor if spare.give_up() => {}
+                Failure::NoDescriptor => {
+                    waiting.get_or_insert_with(|| pressure.wait());
+                    backoff.wait().await;
+                }
+                Failure::Refused if !pressure.is_relieved() => break,
+                Failure::Refused => match patience.next() {
+                    Some(pause) => time::sleep(pause).await,
+                    None => break,
+                },
             }
             dialled = again.clone().oneshot(request).await.map_err(Into::into);
         }
@@ -180,11 +210,45 @@ where
     }
 }
 
+/// A failure that may be over in a moment.
+enum Failure {
+    NoDescriptor,
+    Refused,
+}
+
+impl Failure {
+    fn of(error: &BoxError) -> Option<Self> {
+        if is_exhaustion(error.as_ref()) {
+            return Some(Self::NoDescriptor);
+        }
+        let refused = io_kind(error.as_ref()) == Some(io::ErrorKind::ConnectionRefused);
+        refused.then_some(Self::Refused)
+    }
+}
+
+/// Pauses that grow, 5 ms, 10 ms and so on, until a time is over.
+struct Patience {
+    pause: Duration,
+    left: Duration,
+}
+
+impl Patience {
+    fn new(left: Duration) -> Self {
+        Self { pause: Duration::from_millis(5), left }
+    }
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.pause.min(self.left);
+        self.pause *= 2;
+        self.left -= pause;
+        (!pause.is_zero()).then_some(pause)
+    }
+}
+
 /// Relays until the end, or for as long as it is not silent for too long. By reference: a future keeps what it is given,
 /// and what it then makes of it.
-async fn carry(opened: &mut Opened) -> Ending {
-    let Opened { client, endpoint, meter, silence, .. } = opened;
-    let mut relayed = pin!(relay(client.get_mut(), endpoint.get_mut(), meter));
+async fn carry(relay: &mut Relay, silence: &mut Option<Silence>) -> Ending {
+    let mut relayed = pin!(relay.run());
     poll_fn(|cx| match relayed.as_mut().poll(cx) {
         Poll::Pending => {
             silence.as_mut().map_or(Poll::Pending, |silence| silence.as_mut().poll(cx))

@@ -33,7 +33,10 @@
 
 mod accept;
 mod builder;
+mod causes;
+mod caught;
 mod check;
+mod circle;
 mod connect;
 mod connection;
 mod dial;
@@ -53,7 +56,7 @@ mod udp;
 mod watch;
 mod watched;
 
-pub use check::not_to_itself;
+pub use circle::not_to_itself;
 pub use connection::Connection;
 pub use dial::{Dial, TcpDial};
 pub use forward::{Forward, ForwardError, Transferred};

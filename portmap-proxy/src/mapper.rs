@@ -13,7 +13,8 @@ use tracing::Instrument;
 use crate::{
     Connection, Dial, Forward, ForwardSession, Session, TcpDial, UdpDial,
     accept::Accept,
-    check::{not_to_itself, only_tcp_and_udp},
+    check::only_tcp_and_udp,
+    circle::Passages,
     pressure::Pressure,
     serving::Serving,
     settings::Settings,
@@ -33,7 +34,7 @@ use crate::{
 /// with that runtime. The sockets belong to the network namespace of the thread that polls `publish`.
 ///
 /// Releasing a lease frees its ports at once and then waits for open connections, at most for the
-/// [drain limit](Self::drain_limit); what is left then is reset on both sides. UDP sessions end at once: their replies
+/// [drain limit](Self::drain_limit); what is left then is cut. UDP sessions end at once: their replies
 /// leave from the port, and the port is free.
 #[derive(Clone, Debug, Default)]
 pub struct ProxyMapper<L = Identity, D = TcpDial, S = Identity, U = UdpDial> {
@@ -118,13 +119,9 @@ where
         let bindings: Vec<_> = reserved.iter().map(|reserved| reserved.binding().clone()).collect();
         self.common.settings.source.check(bindings.iter().map(Binding::protocol))?;
         self.common.settings.source.check_host()?;
-        let mut serving = Serving::new(match self.common.dials_elsewhere {
-            true => Vec::new(),
-            false => {
-                not_to_itself(&bindings)?;
-                bindings.clone()
-            }
-        });
+        // Where somebody else's dial service leads, nobody knows here.
+        let known = if self.common.dials_elsewhere { Vec::new() } else { bindings.clone() };
+        let mut serving = Serving::new(Passages::enter(known)?);
         let settings = Arc::new(self.common.settings.clone());
         let namespace = Namespace::current();
         let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());

@@ -1,5 +1,6 @@
 //! Carrying bytes between two streams.
 
+mod cut;
 mod direction;
 mod pace;
 mod pipe;
@@ -8,16 +9,16 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, pin::pin};
+use std::{future::Future, pin::pin, sync::Arc};
 
-use tokio::{net::TcpStream, select};
+use tokio::select;
 
 pub(crate) use self::pool::PIPES;
 use self::{
-    direction::{Direction, Ended},
+    direction::{Course, Direction, Ended},
     pool::Pool,
 };
-use crate::watch::Meter;
+use crate::{connection::Abortive, watch::Meter};
 
 /// One of the two peers of a proxied connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +35,13 @@ pub enum Side {
 pub enum Ending {
     /// Both sides said all that they had to say.
     Closed,
-    /// This side reset the connection or was lost; then the other side was reset.
+    /// This side reset the connection or was lost; the other side was reset, unless it was still taking the last of
+    /// all that was for it.
     Reset(Side),
-    /// Nothing was carried for [`connection_idle`](crate::ProxyMapper::connection_idle); then both sides were reset.
+    /// Nothing was carried for [`connection_idle`](crate::ProxyMapper::connection_idle); then the connection was cut.
     Idle,
     /// One direction had ended and nothing was carried in the other one for
-    /// [`half_closed_idle`](crate::ProxyMapper::half_closed_idle); then both sides were reset.
+    /// [`half_closed_idle`](crate::ProxyMapper::half_closed_idle); then the connection was cut.
     HalfClosed,
 }
 
@@ -56,36 +58,64 @@ impl Ending {
     }
 }
 
-/// Carries bytes both ways until both sides have ended or one is lost. The meter counts what was written.
+/// A client and its container, and what is under way between them.
 ///
-/// The end of the direction that ends first is passed on as such and leaves the other one open; the end of the
-/// other one is what closing the streams says, which is the caller's. An error of either socket, whatever it is,
-/// counts as that side's reset; resetting the other side is the caller's as well.
-///
-/// # Cancel safety
-/// Dropping the future loses what was read and not written: a stream to be cut, not one to go on with.
-pub(crate) async fn relay(
-    client: &mut TcpStream,
-    endpoint: &mut TcpStream,
-    meter: &Meter,
-) -> Ending {
-    relay_through(&PIPES, client, endpoint, meter).await
+/// Dropping it ends the connection, wherever it stands: see [`cut`].
+#[derive(Debug)]
+pub(crate) struct Relay {
+    client: Abortive,
+    endpoint: Abortive,
+    up: Course,
+    down: Course,
+    meter: Arc<Meter>,
+    pipes: &'static Pool,
+    /// How it ended, where it came to an end.
+    ending: Option<Ending>,
 }
 
-async fn relay_through(
-    pipes: &'static Pool,
-    client: &mut TcpStream,
-    endpoint: &mut TcpStream,
-    meter: &Meter,
-) -> Ending {
-    let (from_client, into_client) = client.split();
-    let (from_endpoint, into_endpoint) = endpoint.split();
-    let (client, endpoint) = (Side::Client, Side::Endpoint);
-    let mut up = Direction::new((from_client, client), (into_endpoint, endpoint), pipes, meter);
-    let mut down = Direction::new((from_endpoint, endpoint), (into_client, client), pipes, meter);
-    match pump_both(&mut up, &mut down).await {
-        Ok(()) => Ending::Closed,
-        Err(lost) => Ending::Reset(lost),
+impl Relay {
+    pub(crate) fn new(client: Abortive, endpoint: Abortive, meter: Arc<Meter>) -> Self {
+        Self::through(&PIPES, client, endpoint, meter)
+    }
+
+    fn through(
+        pipes: &'static Pool,
+        client: Abortive,
+        endpoint: Abortive,
+        meter: Arc<Meter>,
+    ) -> Self {
+        let (up, down) = (Course::default(), Course::default());
+        Self { client, endpoint, up, down, meter, pipes, ending: None }
+    }
+
+    /// Carries bytes both ways until both sides have ended or one is lost. The meter counts what was written.
+    ///
+    /// The end of the direction that ends first is passed on as such and leaves the other one open. An error of either
+    /// socket, whatever it is, counts as that side's reset.
+    ///
+    /// # Cancel safety
+    /// What was read and not written stays with the relay.
+    pub(crate) async fn run(&mut self) -> Ending {
+        let Self { client, endpoint, up, down, pipes, meter, ending } = self;
+        let (from_client, into_client) = client.get_mut().split();
+        let (from_endpoint, into_endpoint) = endpoint.get_mut().split();
+        let (client, endpoint) = (Side::Client, Side::Endpoint);
+        let mut up =
+            Direction::new((from_client, client), (into_endpoint, endpoint), up, pipes, meter);
+        let mut down =
+            Direction::new((from_endpoint, endpoint), (into_client, client), down, pipes, meter);
+        let outcome = pump_both(&mut up, &mut down).await;
+        let outcome = *ending.insert(outcome.map_or_else(Ending::Reset, |()| Ending::Closed));
+        if let Ending::Reset(lost) = outcome {
+            Box::pin(self.settle(lost)).await;
+        }
+        outcome
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

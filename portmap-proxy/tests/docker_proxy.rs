@@ -241,20 +241,49 @@ fn flags_that_cannot_be_read_end_it_with_2_and_its_version_with_0() {
     }
 }
 
+/// dockerd ends its proxies one after the other: what one takes all of them take.
 #[test]
-fn a_connection_may_end_in_a_moment_and_is_cut_after_it() {
-    let host = SocketAddr::from(([127, 0, 0, 1], free("127.0.0.1", "tcp")));
-    let mut proxy = Proxy::start(&flags("tcp", host, container("127.0.0.1")), None);
-    proxy.status().unwrap();
-    let mut client = TcpStream::connect(host).unwrap();
-    client.write_all(b"x").unwrap();
-    client.read_exact(&mut [0]).unwrap();
-    let begin = Instant::now();
-    proxy.signal(Signal::TERM);
-    assert_eq!(proxy.wait().code(), Some(0));
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
-    let cut = client.read(&mut [0]).unwrap_err();
-    assert_eq!(cut.kind(), io::ErrorKind::ConnectionReset);
+fn a_connection_without_anything_under_way_ends_in_order_and_at_once() {
+    // The best of some: the machine may be busy.
+    let took = (0..5).map(|_| {
+        let host = SocketAddr::from(([127, 0, 0, 1], free("127.0.0.1", "tcp")));
+        let mut proxy = Proxy::start(&flags("tcp", host, container("127.0.0.1")), None);
+        proxy.status().unwrap();
+        let mut client = TcpStream::connect(host).unwrap();
+        client.set_read_timeout(Some(LIMIT)).unwrap();
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        let begin = Instant::now();
+        proxy.signal(Signal::TERM);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert_eq!(proxy.wait().code(), Some(0));
+        begin.elapsed()
+    });
+    let best = took.min().unwrap();
+    assert!(best < Duration::from_millis(50), "{best:?}");
+}
+
+#[test]
+fn what_a_container_said_before_it_ended_outlives_the_proxy() {
+    for size in [10_000, 300_000, 1_000_000] {
+        let container = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = SocketAddr::from(([127, 0, 0, 1], free("127.0.0.1", "tcp")));
+        let mut proxy = Proxy::start(&flags("tcp", host, container.local_addr().unwrap()), None);
+        proxy.status().unwrap();
+        let mut client = TcpStream::connect(host).unwrap();
+        client.set_read_timeout(Some(LIMIT)).unwrap();
+        client.write_all(b"x").unwrap();
+        let (mut endpoint, _) = container.accept().unwrap();
+        endpoint.read_exact(&mut [0]).unwrap();
+        // The client reads nothing yet: it waits in the buffers of the kernel, and perhaps of the proxy.
+        endpoint.write_all(&vec![7; size]).unwrap();
+        drop((endpoint, container));
+        proxy.signal(Signal::INT);
+        assert_eq!(proxy.wait().code(), Some(0));
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).expect("all of it, and then the end");
+        assert_eq!(heard.len(), size);
+    }
 }
 
 #[test]

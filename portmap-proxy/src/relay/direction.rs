@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use rustix::net::{SendFlags, send};
+use rustix::{
+    io::{Errno, ioctl_fionread, retry_on_intr},
+    net::{RecvFlags, SendFlags, recv, send},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
     net::tcp::{ReadHalf, WriteHalf},
@@ -36,11 +39,23 @@ thread_local! {
 pub(super) struct Direction<'a> {
     pub(super) from: (ReadHalf<'a>, Side),
     pub(super) to: (WriteHalf<'a>, Side),
+    pub(super) course: &'a mut Course,
     pub(super) pipes: &'static Pool,
     pub(super) pace: Pace,
     meter: &'a Meter,
+    /// Whether more is there than the runtime knows of: see [`Self::read_behind`].
+    pub(super) behind: bool,
     /// Bytes since the thread was last given to others.
     turn: u64,
+}
+
+/// How far a direction has come: what has to be known of it where its connection is cut.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    /// What was read and not yet written. Boxed: most directions never have any.
+    pub(super) rest: Option<Box<Rest>>,
+    /// Whether everything was passed on, and the end with it.
+    pub(super) ended: bool,
 }
 
 /// A direction that has come to its end.
@@ -51,6 +66,7 @@ impl Ended<'_, '_> {
     pub(super) async fn passed_on(self) -> Result<Self, Side> {
         let (to, side) = &mut self.0.to;
         to.shutdown().await.map_err(|_| *side)?;
+        self.0.course.ended = true;
         Ok(self)
     }
 
@@ -72,6 +88,7 @@ pub(super) enum Moved {
 }
 
 /// What was read and not yet written.
+#[derive(Debug)]
 pub(super) enum Rest {
     Bytes(Vec<u8>),
     Piped(Pipe),
@@ -81,10 +98,11 @@ impl<'a> Direction<'a> {
     pub(super) fn new(
         from: (ReadHalf<'a>, Side),
         to: (WriteHalf<'a>, Side),
+        course: &'a mut Course,
         pipes: &'static Pool,
         meter: &'a Meter,
     ) -> Self {
-        Self { from, to, pipes, pace: Pace::new(), meter, turn: 0 }
+        Self { from, to, course, pipes, pace: Pace::new(), meter, behind: false, turn: 0 }
     }
 
     /// The writer has taken so many bytes more.
@@ -104,9 +122,11 @@ impl<'a> Direction<'a> {
             match poll_fn(|cx| self.poll_move(cx)).await? {
                 Moved::All => {}
                 // Nothing is read meanwhile: the kernel's buffers hold the sender back.
-                // Boxed: they would else take room in each direction that never waits.
-                Moved::Part(Rest::Bytes(rest)) => Box::pin(self.write(&rest)).await?,
-                Moved::Part(Rest::Piped(pipe)) => Box::pin(self.drain(pipe)).await?,
+                Moved::Part(rest) => {
+                    self.course.rest = Some(Box::new(rest));
+                    // Boxed: it would else take room in each direction that never waits.
+                    Box::pin(self.write_rest()).await?;
+                }
                 Moved::End => {
                     self.meter.half_closed();
                     return Ok(Ended(self));
@@ -157,6 +177,9 @@ impl<'a> Direction<'a> {
                 false => self.poll_write(cx, bytes)?,
             };
             self.took(written);
+            if matches!(next, Some(Poll::Pending)) {
+                self.behind = self.has_unread();
+            }
             if let Some(Poll::Ready(Err(lost))) = next {
                 // It would be taken for an orderly end the next time: the kernel tells of it once.
                 return Poll::Ready(Err(lost));
@@ -166,7 +189,7 @@ impl<'a> Direction<'a> {
                 return Poll::Ready(Ok(Moved::Part(Rest::Bytes(rest))));
             }
             match next {
-                Some(Poll::Pending) => {
+                Some(Poll::Pending) if !self.behind => {
                     self.pace.waits();
                     Poll::Pending
                 }
@@ -181,7 +204,27 @@ impl<'a> Direction<'a> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<(), Side>> {
+        if self.behind {
+            match self.read_behind(buffer) {
+                Err(Errno::AGAIN) => self.behind = false,
+                read => return Poll::Ready(read.map_err(|_| self.from.1)),
+            }
+        }
         Pin::new(&mut self.from.0).poll_read(cx, buffer).map_err(|_| self.from.1)
+    }
+
+    /// Whether there is something to be read. A read stops short at an urgent mark; the runtime takes a socket for drained
+    /// then, and nobody would tell of what is behind until more comes.
+    pub(super) fn has_unread(&self) -> bool {
+        ioctl_fionread(self.from.0.as_ref()).is_ok_and(|unread| unread > 0)
+    }
+
+    /// Reads without asking the runtime.
+    fn read_behind(&mut self, buffer: &mut ReadBuf<'_>) -> rustix::io::Result<()> {
+        let (from, unfilled) = (self.from.0.as_ref(), buffer.initialize_unfilled());
+        let (read, _) = retry_on_intr(|| recv(from, &mut *unfilled, RecvFlags::DONTWAIT))?;
+        buffer.advance(read);
+        Ok(())
     }
 
     /// Writes what the writer takes at once.
@@ -203,21 +246,36 @@ impl<'a> Direction<'a> {
         }
     }
 
-    /// Writes on what was read into the buffer, as the writer takes it.
-    pub(super) async fn write(&mut self, mut rest: &[u8]) -> Result<(), Side> {
-        while !rest.is_empty() {
-            let written = select! {
+    /// Writes on what is left, as the writer takes it.
+    async fn write_rest(&mut self) -> Result<(), Side> {
+        while self.course.rest.is_some() {
+            select! {
                 biased;
-                written = self.to.0.write(rest) => written.map_err(|_| self.to.1)?,
+                ready = self.to.0.writable() => ready.map_err(|_| self.to.1)?,
                 _ = self.from.0.ready(Interest::ERROR) => return Err(self.from.1),
-            };
-            if written == 0 {
-                return Err(self.to.1);
             }
-            // Piece by piece: a reader that is slow is not silent.
-            self.took(written);
-            rest = &rest[written..];
+            self.course.rest = match self.course.rest.take().map(|rest| *rest) {
+                Some(Rest::Bytes(bytes)) => self.write_now(bytes)?,
+                Some(Rest::Piped(pipe)) => self.drain_now(pipe)?,
+                None => None,
+            }
+            .map(Box::new);
         }
         Ok(())
+    }
+
+    /// Writes what the writer takes at once, and says what is left.
+    fn write_now(&mut self, mut bytes: Vec<u8>) -> Result<Option<Rest>, Side> {
+        match self.to.0.try_write(&bytes) {
+            Ok(0) => return Err(self.to.1),
+            Ok(written) => {
+                // Piece by piece: a reader that is slow is not silent.
+                self.took(written);
+                bytes.drain(..written);
+            }
+            Err(error) if error.kind() == WouldBlock => {}
+            Err(_) => return Err(self.to.1),
+        }
+        Ok((!bytes.is_empty()).then_some(Rest::Bytes(bytes)))
     }
 }

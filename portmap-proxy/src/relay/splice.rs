@@ -3,7 +3,7 @@
 use std::io;
 
 use rustix::io::Errno;
-use tokio::{io::Interest, select};
+use tokio::io::Interest;
 
 use super::{
     Side,
@@ -21,13 +21,19 @@ impl Direction<'_> {
         };
         let from = self.from.0.as_ref();
         let filled = match from.try_io(Interest::READABLE, || pipe.fill(from)) {
-            Ok(0) => Some(0),
+            // At an urgent mark this says that nothing is there, and behind one that the socket has ended: a read knows.
+            Ok(0) => {
+                self.pace.looks();
+                self.behind = true;
+                None
+            }
             Ok(filled) => {
                 self.pace.spliced(filled < BUFFER, filled < pipe.size());
                 Some(filled)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.pace.looks();
+                self.behind = self.has_unread();
                 None
             }
             Err(error) if is_refusal(&error) => {
@@ -37,15 +43,11 @@ impl Direction<'_> {
             Err(_) => return Err(self.from.1),
         };
         let rest = self.drain_now(pipe)?;
-        Ok(filled.map(|filled| match (filled, rest) {
-            (0, _) => Moved::End,
-            (_, Some(rest)) => Moved::Part(rest),
-            (_, None) => Moved::All,
-        }))
+        Ok(filled.map(|_| rest.map_or(Moved::All, Moved::Part)))
     }
 
     /// Writes what the pipe holds, and gives it back; what the writer does not take at once is returned.
-    fn drain_now(&mut self, mut pipe: Pipe) -> Result<Option<Rest>, Side> {
+    pub(super) fn drain_now(&mut self, mut pipe: Pipe) -> Result<Option<Rest>, Side> {
         while !pipe.is_empty() {
             let to = self.to.0.as_ref();
             match to.try_io(Interest::WRITABLE, || pipe.drain(to)) {
@@ -63,23 +65,6 @@ impl Direction<'_> {
         }
         self.pipes.give_back(pipe);
         Ok(None)
-    }
-
-    /// Writes on what a pipe holds, as the writer takes it.
-    pub(super) async fn drain(&mut self, pipe: Pipe) -> Result<(), Side> {
-        let mut rest = Some(Rest::Piped(pipe));
-        while let Some(Rest::Piped(pipe)) = rest {
-            select! {
-                biased;
-                ready = self.to.0.writable() => ready.map_err(|_| self.to.1)?,
-                _ = self.from.0.ready(Interest::ERROR) => return Err(self.from.1),
-            }
-            rest = self.drain_now(pipe)?;
-        }
-        match rest {
-            Some(Rest::Bytes(bytes)) => self.write(&bytes).await,
-            _ => Ok(()),
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use portmap_core::{Binding, HostAddr, Protocol};
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,8 +13,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Ending, Pool, Side, direction::BUFFER, pipe::LARGE, relay_through};
-use crate::watch::{Counters, Meter};
+use super::{Ending, Pool, Relay, Side, direction::BUFFER, pipe::LARGE};
+use crate::{
+    connection::Abortive,
+    watch::{Counters, Meter},
+};
 
 /// A socket's buffer. The kernel doubles what is asked for, and lets one more segment in.
 const SOCKET: usize = 64 * 1024;
@@ -54,10 +58,13 @@ async fn pair() -> (TcpStream, TcpStream) {
 
 /// A client and a container with a relay between them.
 async fn relayed(pool: &'static Pool) -> (TcpStream, TcpStream, JoinHandle<Relayed>) {
-    let ((client, mut near), (mut far, endpoint)) = (pair().await, pair().await);
+    let ((client, near), (far, endpoint)) = (pair().await, pair().await);
     let relay = tokio::spawn(async move {
         let meter = meter();
-        let ending = relay_through(pool, &mut near, &mut far, &meter).await;
+        let (near, far) = (Abortive::new(near), Abortive::new(far));
+        let mut relay = Relay::through(pool, near, far, Arc::clone(&meter));
+        let ending = relay.run().await;
+        drop(relay);
         let carried = |to| meter.carried(to).bytes;
         let (to_endpoint, to_client) = (carried(Side::Endpoint), carried(Side::Client));
         Relayed { to_endpoint, to_client, ending }
@@ -184,6 +191,27 @@ async fn a_relay_that_is_dropped_closes_the_pipe_that_it_held() {
     relay.abort();
     becomes((0, 0), || pool.count_all()).await;
     drop(endpoint);
+}
+
+/// With every buffer on its way full, so that it is for the kernel to find room.
+#[tokio::test]
+async fn an_answer_that_has_ended_outlives_a_cut_behind_a_full_pipe() {
+    let privileged = set_socket_send_buffer_size_force(&pair().await.0, SOCKET).is_ok();
+    for pipes in [0, 1] {
+        let (mut client, mut endpoint, relay) = relayed(pool(pipes)).await;
+        let answer = stuff(&mut endpoint).await;
+        endpoint.shutdown().await.unwrap();
+        relay.abort();
+        assert!(relay.await.unwrap_err().is_cancelled());
+        let mut heard = Vec::new();
+        let end = client.read_to_end(&mut heard).await;
+        assert!(heard == pattern(0, heard.len()), "{} bytes differ", heard.len());
+        // A part is never taken for the whole; and it is the whole where the kernel may be asked for room.
+        assert_eq!(end.is_ok(), heard.len() == answer, "{} bytes, {end:?}", heard.len());
+        if privileged {
+            assert_eq!(end.unwrap(), answer);
+        }
+    }
 }
 
 #[tokio::test]

@@ -17,9 +17,9 @@ use tokio::{
 
 use crate::{flags::Flags, inherited};
 
-/// How long connections may go on after the signal. docker-proxy gives them none; dockerd waits for each of its proxies
-/// in turn, and holds a container's end up meanwhile.
-const DRAIN: Duration = Duration::from_millis(100);
+/// How long connections may go on after the signal: no longer, as with docker-proxy. dockerd waits for each of its proxies in
+/// turn, and holds a container's end up meanwhile; its container has ended by then, and what that has said the kernel delivers.
+const DRAIN: Duration = Duration::ZERO;
 
 /// A port that is served.
 #[derive(Debug)]
