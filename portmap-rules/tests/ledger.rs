@@ -135,7 +135,9 @@ fn what_stays_the_same_while_bindings_are_replaced_is_no_change() {
             let prepared = ledger.prepare(edit.clone()).expect("rules");
             assert_eq!(!prepared.transaction().is_empty(), changes, "{host:?}");
             let elements = |change: &Change| match change {
-                Change::AddElements { set, elements, .. } => Some((true, set.clone(), elements.clone())),
+                Change::AddElements { set, elements, .. } => {
+                    Some((true, set.clone(), elements.clone()))
+                }
                 Change::DeleteElements { set, elements, .. } => {
                     Some((false, set.clone(), elements.clone()))
                 }
