@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use common::random::{Scene, scene};
 use portmap_core::Binding;
-use portmap_rules::{Edit, Entry, Layout, Ledger, Network, Policy, compile};
+use portmap_rules::{Change, Edit, Entry, Layout, Ledger, Network, Policy, compile};
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 /// Applies an edit and compares with rules that are compiled afresh. Tells whether it took the short way.
@@ -118,6 +118,48 @@ fn one_port_more_or_less_is_a_matter_of_elements() {
     let release = [1, 2, 3, 12].map(Entry).to_vec();
     assert!(!apply(&mut ledger, Edit { release, ..Edit::default() }));
     assert!(all.rules() != ledger.rules());
+}
+
+/// To the same container, and to another one, from every kind of host address.
+#[test]
+fn what_stays_the_same_while_bindings_are_replaced_is_no_change() {
+    use portmap_core::{HostAddr, Protocol};
+    let addrs: [[u8; 4]; 4] = [[0; 4], [127, 0, 0, 1], [127, 0, 1, 2], [198, 51, 100, 1]];
+    let hosts: Vec<_> = addrs.into_iter().map(|addr| HostAddr::Ip(addr.into())).collect();
+    for host in [HostAddr::Any].into_iter().chain(hosts) {
+        let to = |endpoint: [u8; 4]| {
+            let (port, to) = ("9000".parse().expect("a port"), endpoint.into());
+            let ports = "80".parse().expect("a port");
+            let binding = Binding::new(Protocol::Tcp, host, port, to, ports);
+            (Entry(9), vec![binding.expect("one port fits")])
+        };
+        let mut ledger = with_ports(3);
+        apply(&mut ledger, Edit { publish: vec![to([10, 1, 0, 9])], ..Edit::default() });
+        for (endpoint, changes) in [([10, 1, 0, 9], false), ([10, 1, 0, 8], true)] {
+            let edit =
+                Edit { release: vec![Entry(9)], publish: vec![to(endpoint)], ..Edit::default() };
+            let prepared = ledger.prepare(edit.clone()).expect("rules");
+            assert_eq!(!prepared.transaction().is_empty(), changes, "{host:?}");
+            let elements = |change: &Change| match change {
+                Change::AddElements { set, elements, .. } => {
+                    Some((true, set.clone(), elements.clone()))
+                }
+                Change::DeleteElements { set, elements, .. } => {
+                    Some((false, set.clone(), elements.clone()))
+                }
+                _ => None,
+            };
+            let changed: Vec<_> =
+                prepared.transaction().changes().iter().filter_map(elements).collect();
+            for (_, set, elements) in changed.iter().filter(|(comes, ..)| *comes) {
+                let both = changed.iter().any(|(comes, other, gone)| {
+                    !comes && other == set && gone.iter().any(|one| elements.contains(one))
+                });
+                assert!(!both, "{host:?}: {changed:?}");
+            }
+            apply(&mut ledger, edit);
+        }
+    }
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl DriftWatch {
     /// thread's, and that of another PID namespace.
     fn foreign(&self, reply: &Reply<'_>) -> Option<Drift> {
         match reply {
-            Reply::Message { kind: NEWGEN, port, attrs } if !self.own.has(*port) => {
+            Reply::Message { kind: NEWGEN, port, attrs, .. } if !self.own.has(*port) => {
                 Some(Drift::Changed {
                     generation: attrs.be32(NFTA_GEN_ID),
                     pid: attrs.be32(NFTA_GEN_PROC_PID),

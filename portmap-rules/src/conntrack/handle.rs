@@ -1,8 +1,8 @@
 //! The embedder's side.
 
-use portmap_core::{Binding, Protocol};
+use portmap_core::Binding;
 
-use super::{ConntrackError, Flow, session::Session};
+use super::{ConntrackError, Flow, session::Session, wanted::Which};
 use crate::backend::{Worker, netlink::Socket};
 
 /// Connection tracking of one network namespace.
@@ -32,9 +32,9 @@ impl Conntrack {
     /// Deletes the entries of all flows to the bindings' UDP host ports, and no others.
     ///
     /// A few ports on single addresses are a request each, which the kernel carries out by itself. More of them,
-    /// ranges, and ports on all addresses are one listing of the UDP entries, from which those are chosen that are
+    /// ranges, and ports on all addresses are a listing of the UDP entries, from which those are chosen that are
     /// sent to an address of this host, or that reach the binding's endpoint. Where `net.ipv4.ip_nonlocal_bind` is
-    /// on, every address passes for one of this host.
+    /// on, every address passes for one of this host. Where connection tracking remembers nothing, nothing is listed.
     ///
     /// Bindings of other protocols are passed over: a TCP or SCTP connection is one with its endpoint, and ends with
     /// it.
@@ -45,12 +45,13 @@ impl Conntrack {
     /// # Cancel safety
     /// Once polled, it is done whether or not anybody waits for it.
     pub async fn forget(&self, bindings: &[Binding]) -> Result<(), ConntrackError> {
-        self.delete(Protocol::Udp, bindings).await
+        self.delete(Which::Udp, bindings).await
     }
 
-    /// Deletes the entries of all connections to the bindings' TCP host ports, and no others, in the same way. The next
-    /// packet of each client meets the rules as they are now, and whoever it comes to resets a connection that it does
-    /// not know.
+    /// Deletes the entries of all TCP connections that NAT leads from the bindings' host ports to their endpoints, and no
+    /// others: neither what somebody else answers on these ports, nor what reaches a container by its own address. The
+    /// next packet of each client meets the rules as they are now, and whoever it comes to resets a connection that it
+    /// does not know.
     ///
     /// # Errors
     /// As [`forget`](Self::forget).
@@ -58,7 +59,7 @@ impl Conntrack {
     /// # Cancel safety
     /// As [`forget`](Self::forget).
     pub async fn cut(&self, bindings: &[Binding]) -> Result<(), ConntrackError> {
-        self.delete(Protocol::Tcp, bindings).await
+        self.delete(Which::Tcp, bindings).await
     }
 
     /// Lists the flows that NAT leads to the bindings' endpoints, in no order. What a proxy serves on the same ports is not
@@ -83,31 +84,28 @@ impl Conntrack {
     ///
     /// The function is called on this handle's thread; while it runs, the handle does nothing else.
     ///
-    /// A table that grows while it is listed can have a flow twice, here as in [`flows`](Self::flows).
+    /// A table that grows while it is listed can have a flow twice, here as in [`flows`](Self::flows). If a listing has to be
+    /// begun anew, it goes on from a clone of what was made before that listing.
     ///
     /// # Errors
     /// As [`flows`](Self::flows); what was made of the flows before an error is lost.
     ///
     /// # Cancel safety
     /// Nothing is changed by it. Once polled, the function is called to the end whether or not anybody waits for it.
-    pub async fn fold_flows<T: Send + 'static>(
+    pub async fn fold_flows<T: Clone + Send + 'static>(
         &self,
         bindings: &[Binding],
         start: T,
         mut each: impl FnMut(&mut T, Flow) + Send + 'static,
     ) -> Result<T, ConntrackError> {
         let bindings = bindings.to_vec();
-        let job = move |session: &mut Session| {
-            let mut made = start;
-            session.flows(&bindings, |flow| each(&mut made, flow))?;
-            Ok(made)
-        };
+        let job = move |session: &mut Session| session.flows(&bindings, start, &mut each);
         self.worker.run(job).await.unwrap_or(Err(ConntrackError::Closed))
     }
 
-    async fn delete(&self, of: Protocol, bindings: &[Binding]) -> Result<(), ConntrackError> {
+    async fn delete(&self, which: Which, bindings: &[Binding]) -> Result<(), ConntrackError> {
         let bindings = bindings.to_vec();
-        let job = move |session: &mut Session| session.delete_all(of, &bindings);
+        let job = move |session: &mut Session| session.delete_all(which, &bindings);
         self.worker.run(job).await.unwrap_or(Err(ConntrackError::Closed))
     }
 }

@@ -8,6 +8,7 @@ use portmap_core::{Port, Protocol};
 use super::{
     entry::Entry,
     sought::{Question, Who},
+    wanted::Place,
 };
 use crate::{
     Family,
@@ -17,7 +18,10 @@ use crate::{
 const SUBSYSTEM: u16 = 1;
 const IPCTNL_MSG_CT_GET: u16 = 1;
 const IPCTNL_MSG_CT_DELETE: u16 = 2;
+const IPCTNL_MSG_CT_GET_STATS: u16 = 5;
 
+/// In what the last one is answered with.
+pub(super) const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
 pub(super) const CTA_TUPLE_ORIG: u16 = 1;
 pub(super) const CTA_TUPLE_REPLY: u16 = 2;
 pub(super) const CTA_ID: u16 = 12;
@@ -42,11 +46,19 @@ const BY_PROTOCOL: u32 = 1 << 3;
 const BY_SOURCE_PORT: u32 = 1 << 4;
 const BY_PORT: u32 = 1 << 5;
 
-/// Deletes every entry that is sent to this address and port. Kernels that know no filter here miss the source, and
-/// refuse.
-pub(super) fn delete_sent_to(protocol: Protocol, addr: IpAddr, port: Port) -> Writer {
+/// Asks how many entries there are in this network namespace. The kernel has counted them.
+pub(super) fn count() -> Writer {
     let mut writer = Writer::default();
-    writer.message(head(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, Family::of(addr)), |writer| {
+    writer.message(head(IPCTNL_MSG_CT_GET_STATS, NLM_F_ACK, 0), |_| ());
+    writer
+}
+
+/// Deletes every entry that is sent to this address and port, and where `answers` is there, answered by it. Kernels
+/// that know no filter here miss the source, and refuse.
+pub(super) fn delete_sent_to(protocol: Protocol, Place { addr, port, answers }: Place) -> Writer {
+    let mut writer = Writer::default();
+    let family = number_of(Family::of(addr));
+    writer.message(head(IPCTNL_MSG_CT_DELETE, NLM_F_ACK, family), |writer| {
         writer.nest(CTA_TUPLE_ORIG, |writer| {
             writer.nest(CTA_TUPLE_IP, |writer| match addr {
                 IpAddr::V4(addr) => writer.attr(CTA_IP_V4_DST, &addr.octets()),
@@ -54,7 +66,18 @@ pub(super) fn delete_sent_to(protocol: Protocol, addr: IpAddr, port: Port) -> Wr
             });
             transport(writer, protocol, CTA_PROTO_DST_PORT, Some(port));
         });
-        filter(writer, CTA_FILTER_ORIG_FLAGS, BY_DESTINATION | BY_PROTOCOL | BY_PORT);
+        if let Some(addr) = answers {
+            writer.nest(CTA_TUPLE_REPLY, |writer| {
+                writer.nest(CTA_TUPLE_IP, |writer| writer.attr(CTA_IP_V4_SRC, &addr.octets()));
+            });
+        }
+        writer.nest(CTA_FILTER, |writer| {
+            let original = BY_DESTINATION | BY_PROTOCOL | BY_PORT;
+            writer.attr(CTA_FILTER_ORIG_FLAGS, &original.to_ne_bytes());
+            if answers.is_some() {
+                writer.attr(CTA_FILTER_REPLY_FLAGS, &BY_SOURCE.to_ne_bytes());
+            }
+        });
     });
     writer
 }
@@ -62,7 +85,7 @@ pub(super) fn delete_sent_to(protocol: Protocol, addr: IpAddr, port: Port) -> Wr
 /// Lists a protocol's entries, to this port where there is one. Kernels that know no filter here list all entries.
 pub(super) fn list(protocol: Protocol, family: Family, port: Option<Port>) -> Writer {
     let mut writer = Writer::default();
-    writer.message(head(IPCTNL_MSG_CT_GET, NLM_F_DUMP, family), |writer| {
+    writer.message(head(IPCTNL_MSG_CT_GET, NLM_F_DUMP, number_of(family)), |writer| {
         writer.nest(CTA_TUPLE_ORIG, |writer| {
             transport(writer, protocol, CTA_PROTO_DST_PORT, port);
         });
@@ -71,10 +94,18 @@ pub(super) fn list(protocol: Protocol, family: Family, port: Option<Port>) -> Wr
     writer
 }
 
+/// Lists the entries of all protocols and families: the kernel has no filter for two families at once.
+pub(super) fn list_all() -> Writer {
+    let mut writer = Writer::default();
+    writer.message(head(IPCTNL_MSG_CT_GET, NLM_F_DUMP, 0), |_| ());
+    writer
+}
+
 /// Lists what somebody answers. Kernels that know no filter here list all entries.
 pub(super) fn list_answered(Question { protocol, who, port }: Question) -> Writer {
     let mut writer = Writer::default();
-    writer.message(head(IPCTNL_MSG_CT_GET, NLM_F_DUMP, who.family()), |writer| {
+    let family = number_of(who.family());
+    writer.message(head(IPCTNL_MSG_CT_GET, NLM_F_DUMP, family), |writer| {
         let mut parts = BY_PROTOCOL | port.map_or(0, |_| BY_SOURCE_PORT);
         writer.nest(CTA_TUPLE_REPLY, |writer| {
             if let Who::This(addr) = who {
@@ -88,13 +119,19 @@ pub(super) fn list_answered(Question { protocol, who, port }: Question) -> Write
     writer
 }
 
-/// Deletes exactly this entry. It isn't acknowledged; if it is gone already, the kernel says so.
-pub(super) fn delete(writer: &mut Writer, entry: &Entry) {
-    writer.message(head(IPCTNL_MSG_CT_DELETE, 0, Family::of(entry.destination)), |writer| {
-        writer.nest(CTA_TUPLE_ORIG, |writer| writer.raw(&entry.tuple));
-        entry.id.iter().for_each(|id| writer.attr(CTA_ID, id));
-        entry.zone.iter().for_each(|zone| writer.attr(CTA_ZONE, zone));
-    });
+/// Deletes exactly these entries. The last deletion is acknowledged; of what is gone already, the kernel says so.
+pub(super) fn delete(entries: &[Entry]) -> Writer {
+    let mut writer = Writer::default();
+    for (place, entry) in entries.iter().enumerate() {
+        let flags = if place + 1 == entries.len() { NLM_F_ACK } else { 0 };
+        let head = head(IPCTNL_MSG_CT_DELETE, flags, number_of(Family::of(entry.destination)));
+        writer.message(Message { sequence: place as u32, ..head }, |writer| {
+            writer.nest(CTA_TUPLE_ORIG, |writer| writer.raw(&entry.tuple));
+            entry.id.iter().for_each(|id| writer.attr(CTA_ID, id));
+            entry.zone.iter().for_each(|zone| writer.attr(CTA_ZONE, zone));
+        });
+    }
+    writer
 }
 
 fn transport(writer: &mut Writer, protocol: Protocol, which: u16, port: Option<Port>) {
@@ -111,12 +148,15 @@ fn filter(writer: &mut Writer, direction: u16, flags: u32) {
     });
 }
 
-const fn head(kind: u16, flags: u16, family: Family) -> Message {
-    // AF_INET, AF_INET6
-    let family = match family {
+/// `AF_INET`, `AF_INET6`; 0 would be all families.
+const fn number_of(family: Family) -> u8 {
+    match family {
         Family::Ipv4 => 2,
         Family::Ipv6 => 10,
-    };
+    }
+}
+
+const fn head(kind: u16, flags: u16, family: u8) -> Message {
     let kind = SUBSYSTEM << 8 | kind;
     Message { kind, flags: NLM_F_REQUEST | flags, sequence: 0, family, resource: 0 }
 }

@@ -112,20 +112,19 @@ impl SetChange {
             let mut gone = self.gone.remove(&name).unwrap_or_default();
             gone.retain(|values, _| !kept.contains_key(values));
             let mut come = self.come.remove(&name).unwrap_or_default();
+            let known = gone.iter().all(|(values, data)| set.elements.get(values) == Some(data));
+            // What goes and comes again with the same data stays: no change, as in the long way.
+            gone.retain(|values, data| {
+                let stays = come.get(values) == Some(&*data);
+                if stays {
+                    come.remove(values);
+                }
+                !stays
+            });
             // What comes and is there already, of another binding, stays as it is.
             come.retain(|values, data| {
                 gone.contains_key(values) || set.elements.get(values) != Some(data)
             });
-            // What is equal on both sides stays: a host port of a lease that leads elsewhere now.
-            let stays =
-                |(values, data): &(&Vec<Value>, &Option<Data>)| gone.get(*values) == Some(*data);
-            let stay: Vec<_> =
-                come.iter().filter(stays).map(|(values, _)| values.clone()).collect();
-            for values in stay {
-                gone.remove(&values);
-                come.remove(&values);
-            }
-            let known = gone.iter().all(|(values, data)| set.elements.get(values) == Some(data));
             let fresh = come
                 .keys()
                 .all(|values| gone.contains_key(values) || !set.elements.contains_key(values));

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use portmap_core::{Error, WithCauses};
-use tracing::warn;
+use portmap_core::Error;
 
-use super::lookout::Lookout;
+use super::{lookout::Lookout, settled::SettledNftables};
 use crate::{
     Difference, Iptables, IptablesTools, IptablesVariant, Layout, Ledger, Nftables, Policy,
     Prepared, Ruleset, TableOwner,
@@ -14,14 +13,16 @@ use crate::{
 /// The way to the kernel.
 #[derive(Debug)]
 pub(super) enum Backend {
-    Nftables(Nftables),
+    Nftables(SettledNftables),
     Iptables(OwnedIptables),
 }
 
 impl Backend {
     pub(super) fn open(policy: &Policy) -> Result<Self, Error> {
         Ok(match policy.layout {
-            Layout::Nftables => Self::Nftables(Nftables::open(TableOwner::Socket)?),
+            Layout::Nftables => {
+                Self::Nftables(SettledNftables::new(Nftables::open(TableOwner::Socket)?))
+            }
             Layout::Iptables => {
                 let iptables = Iptables::open(IptablesTools::find()?)?;
                 let in_force = Arc::new(Ruleset::empty(Layout::Iptables));
@@ -57,29 +58,22 @@ impl Backend {
     ) -> Result<(), Error> {
         let edit = prepared.edit();
         let retargets = edit.publish.iter().any(|(entry, _)| edit.release.contains(entry));
+        let after = || match prepared.rules() {
+            Some(rules) => rules.clone(),
+            None => ledger.rules().clone().apply(prepared.transaction()),
+        };
         match self {
-            Self::Nftables(nftables) if retargets => {
-                let transaction = prepared.transaction().clone();
-                let (first, last) = transaction.narrowing_last(ledger.rules());
-                nftables.apply(first).await?;
-                if !last.is_empty()
-                    && let Err(error) = nftables.apply(last).await
-                {
-                    // The ports lead where they should. What is let through for nobody goes with the table.
-                    warn!(error = %WithCauses(&error), "an old container is still let through to");
-                }
-            }
-            Self::Nftables(nftables) => nftables.apply(prepared.transaction().clone()).await?,
-            Self::Iptables(owned) => {
-                let after = match prepared.rules() {
-                    Some(rules) => rules.clone(),
-                    None => ledger.rules().clone().apply(prepared.transaction()),
-                };
+            Self::Nftables(nftables) => {
+                let (before, change) = (ledger.rules(), prepared.transaction().clone());
                 match retargets {
-                    true => owned.pass_over(after).await?,
-                    false => owned.replace(after).await?,
+                    true => nftables.pass_over(before, after, change).await?,
+                    false => nftables.change(before, change).await?,
                 }
             }
+            Self::Iptables(owned) => match retargets {
+                true => owned.pass_over(after()).await?,
+                false => owned.replace(after()).await?,
+            },
         }
         Ok(())
     }

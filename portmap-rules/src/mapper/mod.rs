@@ -12,6 +12,7 @@ mod plan;
 mod retarget;
 mod settings;
 mod settle;
+mod settled;
 mod task;
 mod way;
 

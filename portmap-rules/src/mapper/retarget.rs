@@ -31,10 +31,42 @@ impl Task {
             silence_again(reservation, bridge);
         }
         if established == Established::Cut
-            && let Err(error) = self.kernel.conntrack.cut(&before).await
+            && let Err(error) = self.kernel.conntrack.cut(&leaving(&before, to)).await
         {
             warn!(error = %WithCauses(&error), "connections to the old container go on");
         }
         Ok(())
+    }
+}
+
+/// The bindings as they led where nothing leads any more: to the addresses that the new endpoint does not have.
+fn leaving(before: &[Binding], to: Endpoint) -> Vec<Binding> {
+    let mut leaving = Vec::new();
+    for binding in before {
+        let endpoint = binding.endpoint();
+        let left = endpoint.addrs().filter(|addr| !to.addrs().any(|new| new == *addr));
+        leaving.extend(left.map(|addr| binding.clone().to(Endpoint::from(addr))));
+    }
+    leaving
+}
+
+#[cfg(test)]
+mod tests {
+    use portmap_core::{HostAddr, Protocol};
+
+    use super::*;
+
+    #[test]
+    fn what_a_lease_still_leads_to_is_not_left() {
+        let to = |text: &str| text.parse::<Endpoint>().unwrap();
+        let (port, ports) = ("8080".parse().unwrap(), "80".parse().unwrap());
+        let both = to("192.0.2.2,2001:db8::2");
+        let before = Binding::new(Protocol::Tcp, HostAddr::Any, port, both, ports).unwrap();
+        let before = [before];
+        let endpoints =
+            |new: &str| leaving(&before, to(new)).iter().map(Binding::endpoint).collect::<Vec<_>>();
+        assert_eq!(endpoints("192.0.2.2,2001:db8::2"), []);
+        assert_eq!(endpoints("192.0.2.2,2001:db8::3"), [to("2001:db8::2")]);
+        assert_eq!(endpoints("192.0.2.3"), [to("192.0.2.2"), to("2001:db8::2")]);
     }
 }

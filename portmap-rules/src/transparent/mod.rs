@@ -47,6 +47,8 @@ const PRIORITY: u32 = 100;
 #[derive(Debug)]
 pub struct TransparentRouting {
     bridges: BTreeSet<Interface>,
+    /// Whether the table may be for other bridges: a change was begun, and its outcome is not known.
+    in_doubt: bool,
     inner: Option<Inner>,
     runtime: Handle,
 }
@@ -80,7 +82,7 @@ impl TransparentRouting {
         let routes = Routes::open().map_err(by_routing)?;
         // From here on dropping it takes everything back.
         let inner = Some(Inner { nftables, routes });
-        let routing = Self { bridges, inner, runtime: Handle::current() };
+        let routing = Self { bridges, in_doubt: false, inner, runtime: Handle::current() };
         if let Some(Inner { routes, .. }) = &routing.inner {
             routes.add().await.map_err(by_routing)?;
         }
@@ -137,10 +139,19 @@ impl TransparentRouting {
     }
 
     async fn change(&mut self, bridges: BTreeSet<Interface>) -> Result<(), Error> {
-        let change = Ruleset::diff(&self.ruleset(), &ruleset(&bridges));
-        if let Some(Inner { nftables, .. }) = &self.inner {
-            nftables.apply(change).await.map_err(by_nftables)?;
-        }
+        let Some(Inner { nftables, .. }) = &self.inner else { return Ok(()) };
+        let after = ruleset(&bridges);
+        let change = Ruleset::diff(&self.ruleset(), &after);
+        // Until it is known how it went: this future may be dropped, and the change is made all the same.
+        let changed = if std::mem::replace(&mut self.in_doubt, true) {
+            nftables.rewrite(after).await
+        } else {
+            let applied = nftables.apply(change).await;
+            self.in_doubt = applied.as_ref().is_err_and(NftablesError::is_in_doubt);
+            applied
+        };
+        changed.map_err(by_nftables)?;
+        self.in_doubt = false;
         self.bridges = bridges;
         Ok(())
     }

@@ -13,6 +13,8 @@ use crate::webapp::Webapp;
 
 clauses![CLAUSES:
     a_lease_is_led_to_another_container,
+    a_lease_that_is_led_where_it_leads_already_goes_on,
+    a_lease_on_a_loopback_address_is_led_to_another_container,
     nobody_is_refused_while_a_lease_is_led_elsewhere,
     a_lease_that_cannot_be_led_elsewhere_stays_as_it_is,
 ];
@@ -36,6 +38,48 @@ async fn a_lease_is_led_to_another_container(trial: &Trial) -> TestResult {
     trial.release(lease).await?;
     trial.answers(8080, None).await?;
     trial.answers_over(Protocol::Tcp, 8081, Some("web")).await?;
+    trial.release(beside).await
+}
+
+/// The endpoint that it has is as good as any, whatever becomes of its connections.
+async fn a_lease_that_is_led_where_it_leads_already_goes_on(trial: &Trial) -> TestResult {
+    let web = trial.site.web();
+    let mut lease = trial.publish(web, &both(trial, "8080:80", "8080:80/udp")).await?;
+    for established in [Established::Keep, Established::Cut] {
+        lease.retarget(endpoint(web), established).await?;
+        trial.answers(8080, Some("web")).await?;
+        trial.answers_loopback(8080, "web").await?;
+        assert!(lease.bindings().iter().all(|it| it.endpoint() == endpoint(web)));
+    }
+    trial.release(lease).await?;
+    trial.answers(8080, None).await
+}
+
+/// A single port on an address of 127.0.0.0/8, whoever answers it.
+async fn a_lease_on_a_loopback_address_is_led_to_another_container(trial: &Trial) -> TestResult {
+    let (web, neighbour) = (trial.site.web(), trial.site.neighbour());
+    let _webapp = Webapp::start(neighbour, 80).await?;
+    let specs = both(trial, "127.0.1.2:8080:80", "127.0.1.2:8080:80/udp");
+    let mut lease = trial.publish(web, &specs).await?;
+    // Another one, so that the sets that the first one is in stay.
+    let specs = both(trial, "127.0.1.3:8080:80", "127.0.1.3:8080:80/udp");
+    let beside = trial.publish(web, &specs).await?;
+    let answers = async |addr: &str, name: Option<&str>| {
+        let name = name.filter(|_| trial.can.loopback4);
+        for protocol in trial.protocols() {
+            let to = format!("{addr}:8080").parse()?;
+            trial.answers_at(trial.site.host(), to, *protocol, name).await?;
+        }
+        TestResult::Ok(())
+    };
+    answers("127.0.1.2", Some("web")).await?;
+    for container in [neighbour, web, web, neighbour] {
+        lease.retarget(endpoint(container), Established::Keep).await?;
+        answers("127.0.1.2", Some(container.name())).await?;
+        answers("127.0.1.3", Some("web")).await?;
+    }
+    trial.release(lease).await?;
+    answers("127.0.1.2", None).await?;
     trial.release(beside).await
 }
 

@@ -20,7 +20,7 @@ const TOLD_APART: usize = 1 << 18;
 pub(super) type Print = u64;
 
 /// What was in the list.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Prints {
     pub(super) open: HashSet<Print>,
     /// Connections that are over, and still remembered by the kernel.
@@ -38,7 +38,7 @@ pub(super) struct Before {
 }
 
 /// What was found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Look {
     before: Before,
     pub(super) prints: Prints,

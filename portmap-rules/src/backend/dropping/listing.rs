@@ -7,7 +7,7 @@ use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 use super::DroppingChain;
 use crate::{
     TableFamily,
-    backend::netlink::{Attrs, Message, Reply, Socket, Writer, replies},
+    backend::netlink::{Attrs, Message, Transport, Writer, dump},
 };
 
 const SUBSYSTEM: u16 = 10;
@@ -25,11 +25,9 @@ const FAMILIES: [(u8, TableFamily); 3] =
     [(1, TableFamily::Inet), (2, TableFamily::Ipv4), (10, TableFamily::Ipv6)];
 
 /// The chains of all tables that hook forwarded packets and drop by policy.
-pub(super) fn list(socket: &Socket) -> io::Result<Vec<DroppingChain>> {
+pub(super) fn list(socket: &impl Transport) -> io::Result<Vec<DroppingChain>> {
     let mut chains = Vec::new();
     for (number, family) in FAMILIES {
-        // What an earlier listing left unread would be taken for this one's.
-        while socket.receive()?.is_some() {}
         let mut request = Writer::default();
         let head = Message {
             kind: SUBSYSTEM << 8 | NFT_MSG_GETCHAIN,
@@ -39,16 +37,7 @@ pub(super) fn list(socket: &Socket) -> io::Result<Vec<DroppingChain>> {
             resource: 0,
         };
         request.message(head, |_| ());
-        socket.send(request.bytes())?;
-        while let Some(datagram) = socket.receive()? {
-            for reply in replies(&datagram) {
-                match reply {
-                    Reply::Message { attrs, .. } => chains.extend(parse(family, attrs)),
-                    Reply::Ack(ack) => ack.error.map_or(Ok(()), Err)?,
-                    Reply::Done => {}
-                }
-            }
-        }
+        chains.extend(dump(socket, request.bytes(), |attrs| parse(family, attrs))?);
     }
     Ok(chains)
 }

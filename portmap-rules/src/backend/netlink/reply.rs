@@ -2,7 +2,7 @@
 
 use std::io;
 
-use netlink_packet_core::{ErrorBuffer, NLA_TYPE_MASK, NetlinkBuffer};
+use netlink_packet_core::{ErrorBuffer, NLA_TYPE_MASK, NLM_F_DUMP_INTR, NetlinkBuffer};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -17,13 +17,20 @@ pub(crate) enum Reply<'a> {
     /// What became of a request.
     Ack(Ack),
     /// The end of a dump.
-    Done,
+    Done {
+        /// Whether what was dumped changed meanwhile.
+        interrupted: bool,
+        /// Why the dump isn't whole, if it isn't.
+        error: Option<io::Error>,
+    },
     /// Anything else.
     Message {
         /// Subsystem and type.
         kind: u16,
         /// Whose change it tells of.
         port: u32,
+        /// Whether what is dumped changed meanwhile.
+        interrupted: bool,
         /// What stands behind the `nfgenmsg`.
         attrs: Attrs<'a>,
     },
@@ -94,20 +101,28 @@ pub(crate) fn replies(datagram: &[u8]) -> impl Iterator<Item = Reply<'_>> {
 fn reply(message: &[u8]) -> Reply<'_> {
     let buffer = NetlinkBuffer::new(message);
     let payload = message.get(16..).unwrap_or_default();
+    let interrupted = buffer.flags() & NLM_F_DUMP_INTR != 0;
     match buffer.message_type() {
         NLMSG_ERROR => Reply::Ack(ack(buffer.sequence_number(), payload)),
-        NLMSG_DONE => Reply::Done,
+        // It has the code of an error as an acknowledgement has it.
+        NLMSG_DONE => Reply::Done { interrupted, error: code(payload) },
         kind => Reply::Message {
             kind,
             port: buffer.port_number(),
+            interrupted,
             attrs: Attrs(payload.get(4..).unwrap_or_default()),
         },
     }
 }
 
+/// The error that a payload begins with, if it is one.
+fn code(payload: &[u8]) -> Option<io::Error> {
+    let code = ErrorBuffer::new_checked(payload).ok()?.code()?;
+    Some(io::Error::from_raw_os_error(code.get().saturating_neg()))
+}
+
 fn ack(sequence: u32, payload: &[u8]) -> Ack {
-    let code = ErrorBuffer::new_checked(payload).ok().and_then(|error| error.code());
-    let error = code.map(|code| io::Error::from_raw_os_error(code.get().saturating_neg()));
+    let error = code(payload);
     let attrs = Attrs(payload.get(ACK_HEAD..).unwrap_or_default());
     let offset = attrs.find(NLMSGERR_ATTR_OFFS).and_then(|value| value.try_into().ok());
     let hint = attrs

@@ -7,7 +7,7 @@ use portmap_core::{Error, ErrorKind, Foreign};
 
 use super::NftablesObject;
 
-/// Why nftables could not be changed. Unless it says otherwise, nothing was.
+/// Why nftables could not be changed. Unless it [says otherwise](Self::is_in_doubt), nothing was.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NftablesError {
@@ -31,10 +31,12 @@ pub enum NftablesError {
         /// What it is.
         what: &'static str,
     },
-    /// The transaction could not be sent, or its outcome not be read.
+    /// The transaction could not be sent.
     Transport(io::Error),
+    /// The transaction was sent, and what became of it is [not known](Self::is_in_doubt): the kernel's answer was lost.
+    Unanswered(io::Error),
     /// The transaction went to the kernel in several parts, of which a later one failed, and the earlier ones could
-    /// not be taken back: part of it is in force.
+    /// not be taken back: part of it [is in force](Self::is_in_doubt).
     Partial {
         /// Why a part failed.
         source: Box<Self>,
@@ -47,7 +49,9 @@ impl NftablesError {
     /// What kind of failure it is, in the words of [`Error`].
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Open(source) | Self::Transport(source) => of_errno(source),
+            Self::Open(source) | Self::Transport(source) | Self::Unanswered(source) => {
+                of_errno(source)
+            }
             // It was there before, or another socket owns it.
             Self::Refused { object, source, .. }
                 if matches!(**object, NftablesObject::Table(_))
@@ -60,6 +64,12 @@ impl NftablesError {
             Self::Partial { source } => source.kind(),
             Self::Closed => ErrorKind::Closed,
         }
+    }
+
+    /// Whether what is in force is neither what was before nor surely what was wanted. Until
+    /// [`Nftables::rewrite`](super::Nftables::rewrite) has settled it, the kernel may refuse what follows.
+    pub const fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Unanswered(_) | Self::Partial { .. })
     }
 }
 
@@ -95,6 +105,9 @@ impl fmt::Display for NftablesError {
             }
             Self::Inexpressible { object, what } => write!(f, "{object}: nftables has no {what}"),
             Self::Transport(_) => f.write_str("the kernel did not take a transaction"),
+            Self::Unanswered(_) => {
+                f.write_str("whether the kernel took a transaction is not known")
+            }
             Self::Partial { .. } => f.write_str("part of a transaction is in force"),
             Self::Closed => f.write_str("nothing speaks to nftables any more"),
         }
@@ -104,9 +117,10 @@ impl fmt::Display for NftablesError {
 impl error::Error for NftablesError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Open(source) | Self::Transport(source) | Self::Refused { source, .. } => {
-                Some(source)
-            }
+            Self::Open(source)
+            | Self::Transport(source)
+            | Self::Unanswered(source)
+            | Self::Refused { source, .. } => Some(source),
             Self::Partial { source } => Some(source),
             Self::Inexpressible { .. } | Self::Closed => None,
         }

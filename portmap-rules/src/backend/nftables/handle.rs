@@ -3,8 +3,10 @@
 use tokio::runtime::Handle;
 
 use super::{NftablesError, session::Session};
+#[cfg(all(test, feature = "netns"))]
+use crate::backend::netlink::Transport;
 use crate::{
-    Transaction,
+    Ruleset, Transaction,
     backend::{DriftWatch, authors::Authors, netlink::Socket, worker::Worker},
 };
 
@@ -46,6 +48,13 @@ impl Nftables {
         Ok(Self { worker: worker.map_err(NftablesError::Open)?, port })
     }
 
+    /// The same over another transport.
+    #[cfg(all(test, feature = "netns"))]
+    pub(crate) fn over(transport: impl Transport + 'static) -> Self {
+        let session = Session::new(transport, TableOwner::Socket);
+        Self { worker: Worker::spawn("portmap-nft", session).expect("a thread"), port: 0 }
+    }
+
     /// Makes all changes of a transaction, or none.
     ///
     /// The kernel takes a transaction as one request. Where a request may not be so long (in a user namespace, where
@@ -59,6 +68,25 @@ impl Nftables {
     /// Once polled, the transaction is carried out whether or not anybody waits for it.
     pub async fn apply(&self, transaction: Transaction) -> Result<(), NftablesError> {
         let job = move |session: &mut Session| session.apply(&transaction);
+        self.worker.run(job).await.unwrap_or(Err(NftablesError::Closed))
+    }
+
+    /// Makes of the tables that were made through this handle, whatever there is of them, those of `rules`: in one
+    /// transaction, so that no packet meets anything in between.
+    ///
+    /// It is for when what is in force is [not known](NftablesError::is_in_doubt): after an answer that was lost, or an
+    /// [`apply`](Self::apply) that nobody waited for. A table that others have by that name is not touched, and refused.
+    ///
+    /// Where a request may not be so long it becomes several, as in `apply`; then packets may meet a part of the rules,
+    /// and where a later one fails, what is in force is not known still.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    ///
+    /// # Cancel safety
+    /// Once polled, it is carried out whether or not anybody waits for it.
+    pub async fn rewrite(&self, rules: Ruleset) -> Result<(), NftablesError> {
+        let job = move |session: &mut Session| session.rewrite(&rules);
         self.worker.run(job).await.unwrap_or(Err(NftablesError::Closed))
     }
 

@@ -1,6 +1,6 @@
 //! The thread's side: a socket, and what was made through it.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, collections::BTreeSet, io};
 
 use nix::errno::Errno;
 
@@ -12,27 +12,56 @@ use super::{
     undo::undo,
 };
 use crate::{
-    Change, TableId, Transaction,
-    backend::netlink::{Ack, Reply, Socket, replies},
+    Change, Layout, Ruleset, TableId, Transaction,
+    backend::netlink::{Ack, Answer, Transport, ask},
 };
 
 /// A socket, and what was made through it.
 #[derive(Debug)]
 pub(super) struct Session {
-    socket: Socket,
+    socket: Box<dyn Transport>,
     owner: TableOwner,
     /// Whether the kernel has turned out to be older than owned tables.
     unowned: bool,
     registry: Registry,
+    /// Tables of which it is not known what is in force.
+    in_doubt: BTreeSet<TableId>,
 }
 
 impl Session {
-    pub(super) fn new(socket: Socket, owner: TableOwner) -> Self {
-        Self { socket, owner, unowned: false, registry: Registry::default() }
+    pub(super) fn new(socket: impl Transport + 'static, owner: TableOwner) -> Self {
+        Self {
+            socket: Box::new(socket),
+            owner,
+            unowned: false,
+            registry: Registry::default(),
+            in_doubt: BTreeSet::new(),
+        }
     }
 
     pub(super) fn apply(&mut self, transaction: &Transaction) -> Result<(), NftablesError> {
-        let applied = self.attempt(transaction);
+        self.knowing_owners(|session| session.attempt(transaction))
+    }
+
+    /// Makes `rules` of whatever there is of this session's tables.
+    pub(super) fn rewrite(&mut self, rules: &Ruleset) -> Result<(), NftablesError> {
+        let stale: BTreeSet<_> = self.registry.tables().chain(&self.in_doubt).cloned().collect();
+        let gone = stale.iter().filter(|table| !rules.tables().contains_key(*table));
+        // Each table is swept before it is made.
+        let gone = gone.flat_map(|table| {
+            [Change::AddTable(table.clone()), Change::DeleteTable(table.clone())]
+        });
+        let fresh = Ruleset::diff(&Ruleset::empty(Layout::Nftables), rules);
+        let transaction: Transaction = gone.chain(fresh.changes).collect::<Vec<_>>().into();
+        self.knowing_owners(|session| session.attempt_anew(&transaction, &stale))
+    }
+
+    /// Does it again without owners, where it fails as the kernel has no owned tables.
+    fn knowing_owners(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self) -> Result<(), NftablesError>,
+    ) -> Result<(), NftablesError> {
+        let applied = attempt(self);
         let Err(NftablesError::Refused { deleting: false, object, source, .. }) = &applied else {
             return applied;
         };
@@ -46,26 +75,63 @@ impl Session {
              the rules of a killed process stay until it is started again"
         );
         self.unowned = true;
-        self.attempt(transaction)
+        attempt(self)
     }
 
     fn attempt(&mut self, transaction: &Transaction) -> Result<(), NftablesError> {
         let owner = if self.unowned { TableOwner::Nobody } else { self.owner };
-        let mut encoded = encode(transaction, &self.registry, owner, self.unowned)?;
+        let sweep = |_: &TableId| self.unowned;
+        let mut encoded = encode(transaction, &self.registry, owner, sweep)?;
         let parts = encoded.batch.parts(self.socket.limit());
         for (place, part) in parts.iter().enumerate() {
-            let Err(error) = commit(&self.socket, &mut encoded.batch, *part, transaction) else {
+            let Err(error) = commit(&*self.socket, &mut encoded.batch, *part, transaction) else {
                 continue;
             };
-            return Err(match place.checked_sub(1).map(|last| parts[last].end) {
-                None => error,
-                Some(done) => self.take_back(transaction, &encoded.batch, done, error),
-            });
+            let error = match place.checked_sub(1).map(|last| parts[last].end) {
+                Some(done) if !error.is_in_doubt() => {
+                    self.take_back(transaction, &encoded.batch, done, error)
+                }
+                _ => error,
+            };
+            return Err(self.doubting(transaction, error));
         }
         if let Cow::Owned(registry) = encoded.registry {
             self.registry = registry;
         }
         Ok(())
+    }
+
+    /// The same for a transaction that makes everything there is, and sweeps these tables before.
+    fn attempt_anew(
+        &mut self,
+        transaction: &Transaction,
+        stale: &BTreeSet<TableId>,
+    ) -> Result<(), NftablesError> {
+        let owner = if self.unowned { TableOwner::Nobody } else { self.owner };
+        let nothing = Registry::default();
+        let sweep = |table: &TableId| self.unowned || stale.contains(table);
+        let mut encoded = encode(transaction, &nothing, owner, sweep)?;
+        let parts = encoded.batch.parts(self.socket.limit());
+        for (place, part) in parts.iter().enumerate() {
+            let done = commit(&*self.socket, &mut encoded.batch, *part, transaction);
+            let Err(error) = done else { continue };
+            let error = match place {
+                0 => error,
+                _ => NftablesError::Partial { source: Box::new(error) },
+            };
+            return Err(self.doubting(transaction, error));
+        }
+        self.registry = encoded.registry.into_owned();
+        self.in_doubt.clear();
+        Ok(())
+    }
+
+    /// Takes note of what an error leaves open.
+    fn doubting(&mut self, transaction: &Transaction, error: NftablesError) -> NftablesError {
+        if error.is_in_doubt() {
+            self.in_doubt.extend(transaction.changes().iter().map(Change::table).cloned());
+        }
+        error
     }
 
     /// Undoes the first `done` messages of a transaction of which a later one failed.
@@ -80,13 +146,13 @@ impl Session {
             let mut registry = self.registry.clone();
             let added = |change: &&Change| matches!(change, Change::AddSet { .. });
             transaction.changes().iter().filter(added).for_each(|change| registry.note(change));
-            let Ok(mut encoded) = encode(&inverse, &registry, self.owner, false) else {
+            let Ok(mut encoded) = encode(&inverse, &registry, self.owner, |_| false) else {
                 return false;
             };
             let parts = encoded.batch.parts(self.socket.limit());
             parts
                 .into_iter()
-                .all(|part| commit(&self.socket, &mut encoded.batch, part, &inverse).is_ok())
+                .all(|part| commit(&*self.socket, &mut encoded.batch, part, &inverse).is_ok())
         });
         if undone { error } else { NftablesError::Partial { source: Box::new(error) } }
     }
@@ -96,12 +162,18 @@ impl Drop for Session {
     /// The kernel would do it when the last copy of the socket closes: but a child between fork and exec has one too,
     /// and a successor would find the table still there.
     fn drop(&mut self) {
-        let delete = |table: &TableId| Change::DeleteTable(table.clone());
-        let deletions: Vec<Change> = self.registry.tables().map(delete).collect();
-        if self.owner == TableOwner::Nobody || deletions.is_empty() {
+        let is_empty = self.registry.tables().next().is_none() && self.in_doubt.is_empty();
+        if self.owner == TableOwner::Nobody || is_empty {
             return;
         }
-        if let Err(error) = self.attempt(&deletions.into()) {
+        let delete = |table: &TableId| Change::DeleteTable(table.clone());
+        let deleted = if self.in_doubt.is_empty() {
+            let deletions: Vec<Change> = self.registry.tables().map(delete).collect();
+            self.attempt(&deletions.into())
+        } else {
+            self.rewrite(&Ruleset::empty(Layout::Nftables))
+        };
+        if let Err(error) = deleted {
             tracing::debug!(%error, "a table is left to the kernel to remove");
         }
     }
@@ -115,31 +187,20 @@ fn lacks_owners(error: &io::Error) -> bool {
 
 /// Sends one part, and reads what became of it.
 fn commit(
-    socket: &Socket,
+    socket: &dyn Transport,
     batch: &mut Batch,
     part: Part,
     transaction: &Transaction,
 ) -> Result<(), NftablesError> {
     let request = batch.request(part);
-    // Answers to what was given up half-way would be taken for this one's.
-    while socket.receive().map_err(NftablesError::Transport)?.is_some() {}
-    socket.send(&request).map_err(NftablesError::Transport)?;
-    let mut done = false;
-    let mut first = None;
-    while let Some(datagram) = socket.receive().map_err(NftablesError::Transport)? {
-        for reply in replies(&datagram) {
-            let Reply::Ack(ack) = reply else { continue };
-            if ack.error.is_some() {
-                first.get_or_insert(ack);
-            } else {
-                done |= ack.sequence as usize == part.end - 1;
-            }
-        }
-    }
-    match first {
-        Some(ack) => Err(refused(ack, batch, transaction)),
-        None if done => Ok(()),
-        None => Err(NftablesError::Transport(io::ErrorKind::UnexpectedEof.into())),
+    let last = (part.end - 1) as u32;
+    let answer = ask(socket, &request, last, |_| ()).map_err(NftablesError::Transport)?;
+    let Answer { errors, lost } = answer;
+    match (errors.into_iter().next(), lost) {
+        // One error is enough for the kernel to do nothing, whatever else it had to say.
+        (Some(ack), _) => Err(refused(ack, batch, transaction)),
+        (None, Some(lost)) => Err(NftablesError::Unanswered(lost)),
+        (None, None) => Ok(()),
     }
 }
 
@@ -157,13 +218,16 @@ fn refused(ack: Ack, batch: &Batch, transaction: &Transaction) -> NftablesError 
 
 #[cfg(all(test, feature = "netns"))]
 mod tests {
-    use std::thread;
-
-    use nix::sched::{CloneFlags, unshare};
     use portmap_core::{Port, Protocol};
 
     use super::*;
-    use crate::{Chain, Field, Name, Purpose, Rule, Set, TableFamily, Target, Value};
+    use crate::{
+        Chain, Field, Name, Purpose, Rule, Set, TableFamily, Target, Value,
+        backend::netlink::{
+            Socket,
+            lossy::{Fate, Fates, Lossy, in_namespace},
+        },
+    };
 
     #[test]
     fn a_transaction_in_several_parts_is_all_or_nothing() {
@@ -204,16 +268,50 @@ mod tests {
         });
     }
 
-    fn in_namespace(body: impl FnOnce() + Send + 'static) {
-        let body = || match unshare(CloneFlags::CLONE_NEWNET) {
-            Ok(()) => body(),
-            Err(error) => {
-                eprintln!("skipped: no network namespace: {error}");
-                let required = std::env::var("PORTMAP_REQUIRE").unwrap_or_default();
-                assert!(!required.split(',').any(|word| word == "netns"), "it is required");
+    /// Whether or not the kernel took what it did not answer, and whether it comes as one request or several.
+    #[test]
+    fn what_was_not_answered_is_settled_by_writing_the_table_anew() {
+        for fate in [Fate::Unheard, Fate::Vanished] {
+            for limit in [usize::MAX, 100_000] {
+                in_namespace(move || {
+                    let fates = Fates::default();
+                    let socket = Socket::open().expect("there is netfilter").limited_to(limit);
+                    let mut session = Session::new(Lossy::new(socket, &fates), TableOwner::Socket);
+                    let nothing = Ruleset::empty(Layout::Nftables);
+                    let some = nothing.clone().apply(&changes(10, "called"));
+                    let many = nothing.clone().apply(&changes(20_000, "called"));
+                    session.apply(&changes(10, "called")).expect("it is taken");
+                    let more = Ruleset::diff(&some, &many);
+                    fates.are([fate]);
+                    let error = session.apply(&more).expect_err("it is not answered");
+                    assert!(error.is_in_doubt(), "{error:?}");
+                    // Back to what was, on to what was wanted, and to nothing at all.
+                    session.rewrite(&some).expect("it is taken");
+                    session.apply(&more).expect("it is as before");
+                    session.rewrite(&many).expect("it is taken");
+                    session.apply(&Ruleset::diff(&many, &some)).expect("it is as wanted");
+                    session.rewrite(&nothing).expect("it is taken");
+                    session.apply(&changes(1, "called")).expect("nothing is left");
+                });
             }
-        };
-        thread::spawn(body).join().expect("the test passes");
+        }
+    }
+
+    #[test]
+    fn a_table_of_which_nothing_is_known_goes_with_its_session() {
+        for fate in [Fate::Unheard, Fate::Vanished] {
+            in_namespace(move || {
+                let fates = Fates::default();
+                let socket = Socket::open().expect("there is netfilter");
+                let mut session = Session::new(Lossy::new(socket, &fates), TableOwner::Socket);
+                fates.are([fate]);
+                session.apply(&changes(1, "called")).expect_err("it is not answered");
+                drop(session);
+                let socket = Socket::open().expect("there is netfilter");
+                let mut next = Session::new(socket, TableOwner::Nobody);
+                next.apply(&changes(1, "called")).expect("nothing is left");
+            });
+        }
     }
 
     fn table() -> TableId {

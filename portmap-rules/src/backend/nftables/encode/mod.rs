@@ -31,15 +31,20 @@ pub(super) struct Encoded<'a> {
     pub registry: Cow<'a, Registry>,
 }
 
-/// Writes a transaction's messages. `sweep` removes what a killed process may have left of a table.
+/// Writes a transaction's messages. `sweep` says of which tables something may be there that has to go before: what a
+/// killed process has left, say.
 pub(super) fn encode<'a>(
     transaction: &Transaction,
     registry: &'a Registry,
     owner: TableOwner,
-    sweep: bool,
+    sweep: impl Fn(&TableId) -> bool,
 ) -> Result<Encoded<'a>, NftablesError> {
-    let mut encoder =
-        Encoder { batch: Batch::default(), registry: Cow::Borrowed(registry), owner, sweep };
+    let mut encoder = Encoder {
+        batch: Batch::default(),
+        registry: Cow::Borrowed(registry),
+        owner,
+        sweep: &sweep,
+    };
     for (place, change) in transaction.changes().iter().enumerate() {
         if Registry::concerns(change) {
             encoder.registry.to_mut().note(change);
@@ -50,17 +55,17 @@ pub(super) fn encode<'a>(
     Ok(Encoded { batch, registry })
 }
 
-struct Encoder<'a> {
+struct Encoder<'a, 's> {
     batch: Batch,
     registry: Cow<'a, Registry>,
     owner: TableOwner,
-    sweep: bool,
+    sweep: &'s dyn Fn(&TableId) -> bool,
 }
 
 /// What is made must not be there yet: nothing that we don't know of is ever taken for ours.
 const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-impl Encoder<'_> {
+impl Encoder<'_, '_> {
     fn change(&mut self, place: usize, change: &Change) -> Result<(), NftablesError> {
         let whole = || Origin::whole(place);
         match change {
@@ -123,7 +128,7 @@ impl Encoder<'_> {
 
     fn add_table(&mut self, place: usize, table: &TableId) {
         let name = table.name.as_str();
-        if self.sweep {
+        if (self.sweep)(table) {
             // To delete what may not be there: make sure that it is.
             for (kind, flags) in [(msg::NEWTABLE, NLM_F_CREATE), (msg::DELTABLE, 0)] {
                 self.batch.push(kind, flags, family(table), Origin::whole(place), |writer| {
