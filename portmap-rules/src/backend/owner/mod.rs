@@ -1,35 +1,35 @@
 //! One owner of a name in a network namespace.
 
-use std::{
-    error, fmt, io,
-    net::Shutdown,
-    os::{
-        linux::net::SocketAddrExt as _,
-        unix::net::{SocketAddr, UnixDatagram},
-    },
-    thread,
-    time::Duration,
-};
+mod error;
+mod file;
+mod holder;
+mod name;
 
-use portmap_core::{Error, ErrorKind};
+use tracing::warn;
 
 use crate::Prefix;
 
-/// How long, and how often, to wait for an address that was given up and is not free yet.
-const WAIT: Duration = Duration::from_millis(1);
-const TIMES: usize = 100;
+pub use error::OwnerError;
+
+use self::{file::LockFile, holder::NameHolder, name::Name};
 
 /// The right to be the one that manages a name's rules in a network namespace, until it is dropped.
 ///
-/// It is an abstract Unix socket that nobody talks to, and not a locked file: the kernel keeps such addresses for
-/// each network namespace, just as it keeps rules; they need no directory, no privilege and no cleaning up, and end
-/// with the process. A file's lock would hold for all namespaces that see the file, or for none.
+/// For root it is the lock of a file in `/run/portmap`, which nobody else can open, with the namespace's number and the
+/// prefix in its name. For who has no such directory (a user namespace, a container that sees the host's) it is an
+/// abstract Unix socket that nobody talks to: the kernel keeps such addresses for each network namespace, just as it
+/// keeps rules. Both need no cleaning up, and end with the process, however that ends. Root takes the address as well,
+/// so that those see it who look for nothing else.
 ///
-/// Any process in the namespace can take an address. One that means harm can so keep an owner from starting; it
-/// gains nothing else by it.
+/// Any process in the namespace can take an address. One that means harm can so keep an owner without privilege from
+/// starting, and is named then; it gains nothing else by it. Root goes by the file: an address that an ordinary user's
+/// process has taken is logged, and left to it.
 #[derive(Debug)]
 pub struct OwnerLock {
-    socket: UnixDatagram,
+    /// `None` where an ordinary user's process has taken it.
+    _name: Option<Name>,
+    /// `None` where there is no place for one. Last: who finds it free finds the name free.
+    _file: Option<LockFile>,
 }
 
 impl OwnerLock {
@@ -37,91 +37,29 @@ impl OwnerLock {
     /// alone are the same, as are their nftables tables.
     ///
     /// It waits only for an owner that has given up, and whose process is just starting another one: between fork and
-    /// exec that one has the socket as well. That is about a millisecond.
+    /// exec that one has the socket as well. That is about a millisecond. Where somebody is the owner, it looks through
+    /// the processes for who that is, some milliseconds for each thousand of them.
     ///
     /// # Errors
     /// [`OwnerError::Busy`] where somebody is.
     pub fn acquire(prefix: &Prefix) -> Result<Self, OwnerError> {
-        let name = format!("portmap/rules/{}", prefix.as_str().to_ascii_lowercase());
-        let address = SocketAddr::from_abstract_name(&name).map_err(OwnerError::Socket)?;
-        for _ in 0..TIMES {
-            match UnixDatagram::bind_addr(&address) {
-                Ok(socket) => return Ok(Self { socket }),
-                Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-                    return Err(OwnerError::Socket(error));
-                }
-                Err(_) if is_given_up(&address).unwrap_or(false) => thread::sleep(WAIT),
-                Err(_) => break,
+        let owned = prefix.as_str().to_ascii_lowercase();
+        let busy = |holder| OwnerError::Busy { prefix: prefix.clone(), holder };
+        let file =
+            LockFile::take(&owned).map_err(|holder| busy(holder.map(|it| it.to_string())))?;
+        if let Some(name) = Name::take(&owned).map_err(OwnerError::Socket)? {
+            return Ok(Self { _name: Some(name), _file: file });
+        }
+        let holder = NameHolder::find(&owned);
+        match (file, holder) {
+            (Some(file), Some(holder)) if holder.is_ordinary() => {
+                warn!(
+                    %prefix, %holder,
+                    "a process without privilege has taken the name of the rules' owner; it is passed over"
+                );
+                Ok(Self { _name: None, _file: Some(file) })
             }
+            (_, holder) => Err(busy(holder.map(|holder| holder.to_string()))),
         }
-        Err(OwnerError::Busy(prefix.clone()))
-    }
-}
-
-impl Drop for OwnerLock {
-    fn drop(&mut self) {
-        // Says that it is given up to those who find the address still there. If that fails, they are told Busy.
-        let _ = self.socket.shutdown(Shutdown::Both);
-    }
-}
-
-/// Whether the socket of this address takes nothing any more.
-fn is_given_up(address: &SocketAddr) -> io::Result<bool> {
-    let probe = UnixDatagram::unbound()?;
-    probe.set_nonblocking(true)?;
-    let sent = probe.connect_addr(address).and_then(|()| probe.send(&[]));
-    Ok(sent.is_err_and(|error| {
-        // By now it may also be gone.
-        matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionRefused)
-    }))
-}
-
-/// Why something is not the owner of a prefix.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum OwnerError {
-    /// Another owner in this network namespace has the prefix, in this process or another.
-    Busy(Prefix),
-    /// The kernel has no socket for it.
-    Socket(io::Error),
-}
-
-impl OwnerError {
-    /// What kind of failure it is, in the words of [`Error`].
-    pub const fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Busy(_) => ErrorKind::Busy,
-            Self::Socket(_) => ErrorKind::Backend,
-        }
-    }
-}
-
-impl fmt::Display for OwnerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy(prefix) => {
-                write!(f, "the rules of {prefix} are somebody else's in this network namespace")
-            }
-            Self::Socket(_) => f.write_str("the rules could not be claimed"),
-        }
-    }
-}
-
-impl error::Error for OwnerError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Busy(_) => None,
-            Self::Socket(source) => Some(source),
-        }
-    }
-}
-
-impl From<OwnerError> for Error {
-    fn from(error: OwnerError) -> Self {
-        let message = match error {
-            OwnerError::Busy(_) => "the rules have another owner",
-            OwnerError::Socket(_) => "whether the rules have another owner is not known",
-        };
-        Self::new(error.kind(), message).with_source(error)
     }
 }
