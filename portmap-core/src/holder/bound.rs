@@ -15,6 +15,9 @@ const AF_NETLINK: i32 = 16;
 const NETLINK_SOCK_DIAG: i32 = 4;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST_AND_DUMP: u16 = 0x301;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
 const IPPROTO_TCP: u8 = 6;
 const TCPF_BOUND_INACTIVE: u32 = 1 << 13;
 const FAMILIES: [u8; 2] = [2, 10];
@@ -25,27 +28,53 @@ const REQUEST: usize = HEAD + 56;
 /// Behind the head: `struct inet_diag_msg`.
 const ANSWER: usize = HEAD + 72;
 
+/// How often a listing is begun that was changed meanwhile.
+const TRIES: usize = 8;
+
 /// Those of the calling thread's network namespace; none where the kernel does not tell.
 pub(super) fn rows() -> Vec<Row> {
     FAMILIES.into_iter().flat_map(|family| list(family).unwrap_or_default()).collect()
 }
 
 fn list(family: u8) -> io::Result<Vec<Row>> {
-    let kind = Type::DGRAM.cloexec();
-    let mut socket =
-        Socket::new(Domain::from(AF_NETLINK), kind, Some(Protocol::from(NETLINK_SOCK_DIAG)))?;
-    socket.send(&request(family))?;
-    let (mut rows, mut buffer) = (Vec::new(), vec![0; 32 * 1024]);
+    for _ in 0..TRIES {
+        let kind = Type::DGRAM.cloexec().nonblocking();
+        let mut socket =
+            Socket::new(Domain::from(AF_NETLINK), kind, Some(Protocol::from(NETLINK_SOCK_DIAG)))?;
+        socket.send(&request(family))?;
+        // The kernel goes on as it is read: there is never anything to wait for.
+        let mut buffer = vec![0; 32 * 1024];
+        let listed = whole(|| socket.read(&mut buffer).map(|length| buffer[..length].to_vec()))?;
+        if let Some(rows) = listed {
+            return Ok(rows);
+        }
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+/// Reads a listing to its end; `None` where what is listed was changed meanwhile.
+fn whole(mut datagram: impl FnMut() -> io::Result<Vec<u8>>) -> io::Result<Option<Vec<Row>>> {
+    let (mut rows, mut consistent) = (Vec::new(), true);
     loop {
-        let length = socket.read(&mut buffer)?;
-        let mut rest = &buffer[..length];
+        let datagram = datagram()?;
+        let mut rest = datagram.as_slice();
         while let Some((message, others)) = split(rest) {
-            // Anything else is the end: an error, or that there are no more.
-            if u16_at(message, 4) != Some(SOCK_DIAG_BY_FAMILY) {
-                return Ok(rows);
+            consistent &= u16_at(message, 6).is_some_and(|flags| flags & NLM_F_DUMP_INTR == 0);
+            match u16_at(message, 4) {
+                Some(SOCK_DIAG_BY_FAMILY) => rows.extend(parse(message)),
+                // Both have a code: 0, or an error as a negative number.
+                Some(NLMSG_DONE | NLMSG_ERROR) => {
+                    return match u32_at(message, HEAD).map(u32::cast_signed) {
+                        None | Some(0) => Ok(consistent.then_some(rows)),
+                        Some(code) => Err(io::Error::from_raw_os_error(code.saturating_neg())),
+                    };
+                }
+                _ => {}
             }
-            rows.extend(parse(message));
             rest = others;
+        }
+        if !rest.is_empty() {
+            return Err(io::ErrorKind::InvalidData.into());
         }
     }
 }
@@ -107,5 +136,45 @@ mod tests {
         assert_eq!(split(&[]), None);
         // A length that is none, which would be read for ever.
         assert_eq!(split(&[0; 64]), None);
+    }
+
+    fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+        let length = (HEAD + body.len()) as u32;
+        let head = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &flags.to_ne_bytes(), &[0; 8]];
+        [&head.concat()[..], body].concat()
+    }
+
+    /// A socket, and the end of a listing with a code.
+    fn socket(flags: u16) -> Vec<u8> {
+        let mut body = [0; ANSWER - HEAD];
+        body[0] = 2;
+        message(SOCK_DIAG_BY_FAMILY, flags, &body)
+    }
+
+    fn done(flags: u16, code: i32) -> Vec<u8> {
+        message(NLMSG_DONE, flags, &code.to_ne_bytes())
+    }
+
+    fn read(datagrams: Vec<Vec<u8>>) -> io::Result<Option<usize>> {
+        let mut datagrams = datagrams.into_iter();
+        let rows = whole(|| datagrams.next().ok_or(io::ErrorKind::WouldBlock.into()))?;
+        Ok(rows.map(|rows| rows.len()))
+    }
+
+    #[test]
+    fn a_listing_is_one_only_as_a_whole() {
+        assert_eq!(read(vec![socket(0), [socket(0), done(0, 0)].concat()]).unwrap(), Some(2));
+        // Changed meanwhile.
+        assert_eq!(read(vec![socket(NLM_F_DUMP_INTR), done(0, 0)]).unwrap(), None);
+        assert_eq!(read(vec![socket(0), done(NLM_F_DUMP_INTR, 0)]).unwrap(), None);
+        // Failed half way, or in the beginning.
+        for end in [done(0, -12), message(NLMSG_ERROR, 0, &(-12_i32).to_ne_bytes())] {
+            let error = read(vec![socket(0), end]).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(12));
+        }
+        // Without its end, or broken.
+        assert_eq!(read(vec![socket(0)]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let broken = [socket(0), vec![1, 2, 3]].concat();
+        assert_eq!(read(vec![broken]).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

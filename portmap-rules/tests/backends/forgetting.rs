@@ -15,6 +15,7 @@ use crate::{
 pub(crate) fn add(suite: &mut Suite) {
     let needs = &[Need::Tool("conntrack"), Need::Tool("nsenter")];
     suite.test("a_bindings_udp_flows_are_forgotten_and_no_others", needs, forgotten);
+    suite.test("a_cut_ends_what_leads_to_the_endpoint_and_nothing_else", needs, cut);
     suite.test("every_map_leads_to_its_address_and_port", needs, translated);
     suite.test("a_sender_that_never_stops_follows_the_rules", needs, followed);
 }
@@ -71,6 +72,54 @@ async fn forgotten() -> TestResult {
         conntrack.forget(std::slice::from_ref(&gone)).await?;
         let remembered: BTreeSet<String> = flows()?.into_iter().collect();
         assert_eq!(remembered, left, "after {gone}");
+        tool::sh("conntrack -F 2>/dev/null")?;
+    }
+    Ok(())
+}
+
+/// The connections of one port: to the container that it leads to no longer, to the one that it leads to, to the host
+/// itself, and to a container by its own address.
+async fn cut() -> TestResult {
+    let insert = |number: u16, to: &str, answers: &str, port: u16| {
+        let client = if to.contains(':') { "2001:db8::2" } else { "198.51.100.2" };
+        tool::sh(&format!(
+            "conntrack -I -p tcp -s {client} -d {to} --sport {number} --dport 8080 \
+             -r {answers} -q {client} --reply-port-src {port} --reply-port-dst {number} \
+             --state ESTABLISHED -t 100 2>/dev/null"
+        ))
+    };
+    let connections = || -> Result<BTreeSet<u16>, Box<dyn std::error::Error>> {
+        let list = "for f in ipv4 ipv6; do conntrack -L -p tcp -f $f 2>/dev/null; done";
+        let number = |line: &str| line.split_once("sport=")?.1.split(' ').next()?.parse().ok();
+        Ok(tool::sh(list)?.lines().filter_map(number).collect())
+    };
+    let conntrack = Conntrack::open()?;
+    let left = "192.0.2.2,fd00::2";
+    for (host, port, ports, gone) in [
+        ("*", "8080", "80", &[1, 11][..]),
+        ("0.0.0.0", "8080", "80", &[1]),
+        ("::", "8080", "80", &[11]),
+        // A filtered deletion, and a listing.
+        ("198.51.100.1", "8080", "80", &[1]),
+        ("198.51.100.1", "8075", "75-84", &[1]),
+        ("2001:db8::1", "8080", "80", &[11]),
+        ("198.51.100.9", "8080", "80", &[]),
+    ] {
+        for (number, (to, container, other)) in [
+            (1, ("198.51.100.1", "192.0.2.2", "192.0.2.3")),
+            (11, ("2001:db8::1", "fd00::2", "fd00::3")),
+        ] {
+            insert(number, to, container, 80)?;
+            insert(number + 1, to, other, 80)?;
+            insert(number + 2, to, to, 8080)?;
+            insert(number + 3, container, container, 8080)?;
+        }
+        let mut all = connections()?;
+        assert_eq!(all.len(), 8, "{all:?}");
+        let binding = binding(Protocol::Tcp, host, port, left, ports)?;
+        conntrack.cut(std::slice::from_ref(&binding)).await?;
+        all.retain(|number| !gone.contains(number));
+        assert_eq!(connections()?, all, "after {binding}");
         tool::sh("conntrack -F 2>/dev/null")?;
     }
     Ok(())

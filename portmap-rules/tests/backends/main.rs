@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     if std::env::var_os(refusals::UNPRIVILEGED).is_some() {
         return refusals::unprivileged().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
+    if let Some(name) = std::env::var_os(host::SQUATTER) {
+        return host::squatter(&name).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let mut suite = Suite::from_args();
     constructs::add(&mut suite);
     published::add(&mut suite);

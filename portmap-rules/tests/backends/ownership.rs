@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use portmap_rules::{Drift, Nftables, Policy, Ruleset, TableOwner, Transaction, compile};
+use portmap_rules::{
+    Drift, Interface, Nftables, Policy, Ruleset, TableOwner, Transaction, TransparentRouting,
+    compile,
+};
 use tokio::time::timeout;
 
 use crate::{
@@ -25,6 +28,7 @@ pub(crate) fn add(suite: &mut Suite) {
     let nft = &[Need::Tool("nft")];
     suite.test("an_owned_table_survives_what_others_do", nft, survives);
     suite.test("a_transaction_that_nobody_waits_for_is_carried_out", nft, not_waited_for);
+    suite.test("a_bridge_whose_adding_nobody_waited_for_can_be_added_again", nft, added_twice);
     suite.test("a_closed_table_is_gone_while_the_process_forks", &[], reopened);
     suite.test("a_table_of_nobody_survives_its_socket", nft, stays);
     suite.test("an_owned_table_is_gone_after_sigkill", nft, killed);
@@ -62,6 +66,27 @@ async fn not_waited_for() -> TestResult {
     let _ = timeout(Duration::ZERO, nftables.apply(base()?)).await;
     nftables.apply(Transaction::default()).await?;
     assert!(tool::nft_list()?.contains("table inet portmap"));
+    Ok(())
+}
+
+async fn added_twice() -> TestResult {
+    let bridges: [Interface; 3] = ["br0".parse()?, "br1".parse()?, "br2".parse()?];
+    let mut routing = TransparentRouting::set_up([bridges[0]]).await?;
+    let listed = || tool::sh("nft list set inet portmap-transparent bridges");
+    // Polled once, and dropped: it is done all the same.
+    let _ = timeout(Duration::ZERO, routing.add(bridges[1])).await;
+    routing.add(bridges[1]).await?;
+    assert!(listed()?.contains("br0") && listed()?.contains("br1"), "{}", listed()?);
+    let _ = timeout(Duration::ZERO, routing.withdraw(bridges[0])).await;
+    routing.withdraw(bridges[0]).await?;
+    // Something else than what was begun, unless that was over at once.
+    let added = timeout(Duration::ZERO, routing.add(bridges[2])).await.is_ok();
+    routing.withdraw(bridges[1]).await?;
+    let left = listed()?;
+    assert_eq!(left.contains("br2"), added, "{left}");
+    assert!(!left.contains("br0") && !left.contains("br1"), "{left}");
+    routing.remove().await?;
+    assert_eq!(tool::nft_list()?, "");
     Ok(())
 }
 

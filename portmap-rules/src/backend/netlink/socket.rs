@@ -29,7 +29,12 @@ pub(crate) struct Socket {
 impl Socket {
     /// Opens a socket, and makes room for long requests as far as that is allowed.
     pub(crate) fn open() -> io::Result<Self> {
-        let mut socket = netlink_sys::Socket::new(NETLINK_NETFILTER)?;
+        Self::open_to(NETLINK_NETFILTER)
+    }
+
+    /// The same to another part of the kernel.
+    pub(crate) fn open_to(protocol: isize) -> io::Result<Self> {
+        let mut socket = netlink_sys::Socket::new(protocol)?;
         let port = socket.bind_auto()?.port_number();
         // Which attribute is wrong, and no copy of the request in front of it.
         socket.set_ext_ack(true)?;
