@@ -31,6 +31,7 @@ mod rules_end;
 mod seed;
 mod support;
 mod udp;
+mod uplinks;
 
 use std::process::ExitCode;
 
@@ -63,5 +64,6 @@ fn main() -> ExitCode {
     flows::tests(&mut suite);
     limits::tests(&mut suite);
     udp::tests(&mut suite);
+    uplinks::tests(&mut suite);
     suite.run()
 }
