@@ -28,6 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod answers;
 mod backend;
 mod compile;
 mod conntrack;
@@ -58,8 +59,9 @@ pub use ir::{
 pub use ledger::{Edit, Entry, Ledger, Prepared};
 pub use mapper::{ForwardingDropped, HostSettings, NetworkLease, RulesMapper};
 pub use model::{
-    ForeignDrop, GatewayMode, Hairpin, Interface, InterfaceError, InvalidPackets, Layout, Loopback,
-    Network, NetworkError, NetworkParseError, Policy, Prefix, PrefixError, Subnet, UnknownChoice,
+    Answers, ForeignDrop, GatewayMode, Hairpin, Interface, InterfaceError, InvalidPackets, Layout,
+    Loopback, Network, NetworkError, NetworkParseError, Policy, Prefix, PrefixError, Subnet,
+    UnknownChoice,
 };
 pub use trace::{End, Loss, Packet, Socket, SocketKind, Step, Trace, World, trace, trace_invalid};
 pub use transparent::TransparentRouting;

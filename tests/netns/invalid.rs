@@ -10,7 +10,7 @@ use std::{
 use nix::sys::socket::{SockaddrStorage, recvfrom};
 use portmap::{
     BoxError, HybridMapper, PortMapper, ProxyMapper,
-    rules::{Loopback, Policy},
+    rules::{InvalidPackets, Loopback, Policy},
 };
 use portmap_testkit::{Node, Suite};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -28,6 +28,10 @@ pub(crate) fn tests(suite: &mut Suite) {
         test("a_segment_beyond_the_window_is_the_proxys_where_that_serves", |policy| {
             Box::pin(to_proxy(policy))
         });
+        test("what_nat_passes_by_is_left_alone_where_the_policy_says_so", |policy| {
+            Box::pin(left(policy))
+        });
+        test("no_container_speaks_to_the_host_as_loopback", |policy| Box::pin(as_loopback(policy)));
         test("no_segment_leaves_with_a_containers_own_address", |policy| {
             Box::pin(from_container(policy))
         });
@@ -133,6 +137,59 @@ async fn from_container(policy: Policy) -> Result<(), BoxError> {
     }
     lease.release().await?;
     Ok(())
+}
+
+/// As the kernel does it by itself: the host resets the call.
+async fn left(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(Policy { invalid: InvalidPackets::Leave, ..policy }).await?;
+    let lease = nat.publish(&nat.web, &["8080:80"]).await?;
+    let to = nat.at(8080);
+    let cut = on(nat.lab.client(), move || {
+        let mut call = Call::new(to)?;
+        call.begin()?;
+        call.as_client(BEYOND).send()?;
+        Ok(call.end().is_err())
+    });
+    assert!(cut.await?);
+    lease.release().await?;
+    Ok(())
+}
+
+/// A bridge that routes 127.0.0.0/8, and nothing that filters reverse paths.
+async fn as_loopback(policy: Policy) -> Result<(), BoxError> {
+    let nat = Nat::new(policy).await?;
+    let (host, gateway) = (nat.lab.host(), nat.docker0.gateway4());
+    assert_eq!(host.read_sysctl("net/ipv4/conf/docker0/route_localnet").await?.trim(), "1");
+    let socket = host.run(async { tokio::net::UdpSocket::bind("0.0.0.0:9999").await }).await?;
+    on(&nat.web, move || {
+        let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(RAW)))?;
+        raw.send_to(
+            &datagram([127, 0, 0, 2], gateway.octets()),
+            &SocketAddr::from((gateway, 0)).into(),
+        )?;
+        // What comes behind it is taken.
+        let honest = std::net::UdpSocket::bind("0.0.0.0:0")?;
+        honest.send_to(b"honest", (gateway, 9999)).map(drop)
+    })
+    .await?;
+    let mut buffer = [0; 16];
+    let (len, from) = tokio::time::timeout(LIMIT, socket.recv_from(&mut buffer)).await??;
+    assert_eq!((&buffer[..len], from.ip()), (&b"honest"[..], nat.web.addr4().into()));
+    Ok(())
+}
+
+/// `IPPROTO_RAW`: the header of the packet is the sender's, too.
+const RAW: i32 = 255;
+
+/// A datagram to port 9999, with the header of its packet. Its own checksum is left out, that of the packet is the kernel's.
+fn datagram(from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
+    let mut bytes = vec![0x45, 0, 0, 30, 0, 7, 0, 0, 64, 17, 0, 0];
+    bytes.extend(from.iter().chain(&to));
+    for word in [5555_u16, 9999, 10, 0] {
+        bytes.extend(word.to_be_bytes());
+    }
+    bytes.extend(b"hi");
+    bytes
 }
 
 /// Runs what waits on the thread of a node; nothing else has to run there meanwhile.

@@ -36,6 +36,7 @@ mod seed;
 mod support;
 mod udp;
 mod udp_ends;
+mod uplinks;
 
 use std::process::ExitCode;
 
@@ -71,5 +72,6 @@ fn main() -> ExitCode {
     limits::tests(&mut suite);
     udp::tests(&mut suite);
     udp_ends::tests(&mut suite);
+    uplinks::tests(&mut suite);
     suite.run()
 }

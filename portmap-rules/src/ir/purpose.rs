@@ -82,6 +82,10 @@ pub enum Purpose {
     DirectGuard,
     /// Answers to clients whose addresses the proxy speaks from.
     Divert,
+    /// An answer goes by the routing table of the address that was called.
+    AnswerAsCalled,
+    /// An answer to a container goes no other way.
+    AnswerInside,
     /// Fragments are put together before they are looked at.
     Defragment,
 }
@@ -195,6 +199,11 @@ impl fmt::Display for Purpose {
                 "What a container answers to a client whose address the proxy speaks from is the \
                  proxy's, wherever that client is."
             }
+            Self::AnswerAsCalled => {
+                "An answer leaves as the host's own would from the address that was called: by the \
+                 table that policy routing has for it."
+            }
+            Self::AnswerInside => "A container is behind its bridge, whichever address it called.",
             Self::Defragment => {
                 "Decides nothing: a rule that asks for connections has the kernel put fragments \
                  together, of which only the first one says which socket it is for."

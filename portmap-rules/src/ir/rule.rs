@@ -65,6 +65,8 @@ pub enum What {
     SourceIsLocal,
     /// Its destination is one of the host's addresses.
     DestinationIsLocal,
+    /// Who called, called an address in here: its destination, or that of what it answers, before NAT.
+    OriginalDestination(IpNet),
     /// What is known of its connection.
     Connection(Connection),
     /// The socket of this host that it is for speaks from an address which need not be the host's (`IP_TRANSPARENT`).
@@ -94,6 +96,8 @@ pub enum Connection {
     Established,
     /// Its destination was rewritten.
     DestinationRewritten,
+    /// It goes to who called.
+    Answer,
     /// It makes nothing of the packet, and so NAT passes it by: a segment beyond the window, say.
     Invalid,
 }

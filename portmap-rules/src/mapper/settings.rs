@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use portmap_core::{Error, ErrorKind};
 
 use super::hairpin::{HairpinPorts, Which};
-use crate::{Edit, Family, Hairpin, Interface, Loopback, Network, Policy, Sysctl, SysctlGuard};
+use crate::{
+    Answers, Edit, Family, Hairpin, Interface, Loopback, Network, Policy, Sysctl, SysctlGuard,
+    answers::AnswerRouting,
+};
 
 /// Who sees to the settings that rules need: forwarding, `route_localnet` on bridges, for hairpin policy `bridge`
 /// `br_netfilter`, and the hairpin flag of bridges' ports, which that policy needs, and any policy on a bridge whose packets
@@ -30,15 +33,22 @@ pub(super) struct Settings {
     guards: HashMap<Sysctl, SysctlGuard>,
     /// Where the hairpin policy needs them.
     ports: Option<HairpinPorts>,
+    /// Where the policy wants it.
+    answers: Option<AnswerRouting>,
 }
 
 impl Settings {
     pub(super) fn new(choice: HostSettings) -> Self {
-        Self { choice, guards: HashMap::new(), ports: None }
+        Self { choice, guards: HashMap::new(), ports: None, answers: None }
     }
 
     /// Sees to the ports of bridges whose containers were published.
     pub(super) async fn published(&mut self, edit: &Edit, networks: &[Network]) {
+        if let Some(answers) = &mut self.answers
+            && !edit.publish.is_empty()
+        {
+            answers.lead(networks).await;
+        }
         let Some(ports) = &mut self.ports else { return };
         let bindings = edit.publish.iter().flat_map(|(_, bindings)| bindings);
         let addrs: Vec<_> =
@@ -71,6 +81,12 @@ impl Settings {
             };
             self.ports = Some(HairpinPorts::open(which).map_err(failed)?);
         }
+        if policy.answers == Answers::AsCalled && network.has_nat() && self.answers.is_none() {
+            let failed = |error| {
+                Error::new(ErrorKind::Backend, "no socket to the host's routing").with_source(error)
+            };
+            self.answers = Some(AnswerRouting::open().map_err(failed)?);
+        }
         self.guards.extend(fresh);
         Ok(())
     }
@@ -79,6 +95,9 @@ impl Settings {
     pub(super) async fn detach(&mut self, bridge: Interface) {
         if let Some(ports) = &mut self.ports {
             ports.restore(bridge).await;
+        }
+        if let Some(answers) = &mut self.answers {
+            answers.leave(bridge).await;
         }
         self.guards.remove(&Sysctl::RouteLocalnet(bridge));
     }

@@ -23,6 +23,8 @@ pub struct Policy {
     pub foreign_drop: ForeignDrop,
     /// What becomes of packets that NAT passes by.
     pub invalid: InvalidPackets,
+    /// By which way answers leave a host that routes by source.
+    pub answers: Answers,
 }
 
 impl Default for Policy {
@@ -35,6 +37,7 @@ impl Default for Policy {
             prefix: Prefix::default(),
             foreign_drop: ForeignDrop::default(),
             invalid: InvalidPackets::default(),
+            answers: Answers::default(),
         }
     }
 }
@@ -138,6 +141,26 @@ pub enum InvalidPackets {
     Leave,
 }
 
+/// By which way answers of published containers leave a host whose policy routing goes by its own addresses: one with a second
+/// uplink (`ip rule add from 192.0.2.1 table 200`).
+///
+/// NAT gives an answer the address that was called after it is routed, so such rules don't hold for it by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Answers {
+    /// As the host's own answers from the address that was called. Where
+    /// [`HostSettings::Managed`](crate::HostSettings) finds such rules at a publish, it adds a twin to each that goes by a mark
+    /// (bits 0x1e00 of it; all others stay), and a table `portmap-answers` of nftables sets the mark. They go with the last
+    /// network. One mapper in a network namespace does so.
+    ///
+    /// A rule that asks for more than a source and a destination has no twin.
+    #[default]
+    AsCalled,
+    /// By the container's own address, as the kernel does. Give your rules twins of your own, or have them go by the
+    /// containers' nets, or leave such calls to a proxy.
+    ByContainer,
+}
+
 macro_rules! words {
     ($choice:ident, $what:literal, $($variant:ident = $word:literal),+) => {
         impl FromStr for $choice {
@@ -165,6 +188,7 @@ words!(Layout, "rule language", Nftables = "nftables", Iptables = "iptables");
 words!(Loopback, "loopback", Proxy = "proxy", Nat = "nat");
 words!(ForeignDrop, "foreign drop", Leave = "leave", Open = "open", Ignore = "ignore");
 words!(InvalidPackets, "way with invalid packets", Auto = "auto", Drop = "drop", Leave = "leave");
+words!(Answers, "way of answers", AsCalled = "as-called", ByContainer = "by-container");
 words!(Hairpin, "hairpin", Masquerade = "masquerade", Bridge = "bridge");
 
 /// What was read is not one of a few words.

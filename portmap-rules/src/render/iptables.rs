@@ -58,6 +58,14 @@ fn write_match(f: &mut fmt::Formatter<'_>, it: &Match) -> fmt::Result {
         What::Connection(Connection::DestinationRewritten) => {
             write!(f, "-m conntrack {not}--ctstate DNAT ")
         }
+        What::Connection(Connection::Answer) => {
+            // Two directions, and no word for the opposite.
+            let direction = if it.not { "ORIGINAL" } else { "REPLY" };
+            write!(f, "-m conntrack --ctdir {direction} ")
+        }
+        What::OriginalDestination(net) => {
+            write!(f, "-m conntrack {not}--ctorigdst {} ", Net(net))
+        }
         What::Connection(Connection::Invalid) => write!(f, "-m conntrack {not}--ctstate INVALID "),
         // A table has one family; sets and sockets are asked for in nftables alone.
         What::Family(_) | What::InSet(..) | What::SocketIsTransparent | What::SocketIsWildcard => {

@@ -79,6 +79,10 @@ fn write_match(f: &mut fmt::Formatter<'_>, it: &Match) -> fmt::Result {
             write!(f, "ct state {not}established,related ")
         }
         What::Connection(Connection::DestinationRewritten) => write!(f, "ct status {not}dnat "),
+        What::Connection(Connection::Answer) => write!(f, "ct direction {not}reply "),
+        What::OriginalDestination(net) => {
+            write!(f, "ct original {} daddr {not}{} ", protocol(Family::of(net.addr())), Net(net))
+        }
         What::Connection(Connection::Invalid) => write!(f, "ct state {not}invalid "),
         What::SocketIsTransparent => write!(f, "socket transparent {} ", u8::from(!it.not)),
         What::SocketIsWildcard => write!(f, "socket wildcard {} ", u8::from(!it.not)),

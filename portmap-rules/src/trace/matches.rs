@@ -34,6 +34,11 @@ impl Flight<'_> {
             What::Connection(Connection::DestinationRewritten) => {
                 self.connection.destination_rewritten
             }
+            What::Connection(Connection::Answer) => self.connection.answered,
+            What::OriginalDestination(net) if Family::of(net.addr()) != self.family() => {
+                return None;
+            }
+            What::OriginalDestination(net) => net.contains(&self.packet.to.ip()),
             What::Connection(Connection::Invalid) => self.connection.invalid,
             // No socket of a traced world speaks from an address that is not the host's.
             What::SocketIsTransparent | What::SocketIsWildcard => return None,

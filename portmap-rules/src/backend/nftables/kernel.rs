@@ -87,6 +87,7 @@ pub(super) const NFTA_FIB_FLAGS: u16 = 3;
 pub(super) const NFTA_FIB_RESULT: u16 = 2;
 pub(super) const NFTA_FIB_DREG: u16 = 1;
 pub(super) const NFTA_CT_KEY: u16 = 2;
+pub(super) const NFTA_CT_DIRECTION: u16 = 3;
 pub(super) const NFTA_CT_DREG: u16 = 1;
 pub(super) const NFTA_BITWISE_SREG: u16 = 1;
 pub(super) const NFTA_BITWISE_DREG: u16 = 2;

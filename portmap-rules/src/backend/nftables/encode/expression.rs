@@ -9,15 +9,15 @@ use crate::{
             kernel::{
                 NF_ACCEPT, NF_DROP, NFT_JUMP, NFT_RETURN, NFTA_BITWISE_DREG, NFTA_BITWISE_LEN,
                 NFTA_BITWISE_MASK, NFTA_BITWISE_SREG, NFTA_BITWISE_XOR, NFTA_CMP_DATA, NFTA_CMP_OP,
-                NFTA_CMP_SREG, NFTA_CT_DREG, NFTA_CT_KEY, NFTA_DATA_VALUE, NFTA_DATA_VERDICT,
-                NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_FIB_DREG, NFTA_FIB_FLAGS, NFTA_FIB_RESULT,
-                NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM, NFTA_LOOKUP_DREG,
-                NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG, NFTA_META_DREG,
-                NFTA_META_KEY, NFTA_META_SREG, NFTA_NAT_FAMILY, NFTA_NAT_REG_ADDR_MIN,
-                NFTA_NAT_REG_PROTO_MIN, NFTA_NAT_TYPE, NFTA_PAYLOAD_BASE, NFTA_PAYLOAD_DREG,
-                NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_RANGE_FROM_DATA, NFTA_RANGE_OP,
-                NFTA_RANGE_SREG, NFTA_RANGE_TO_DATA, NFTA_SOCKET_DREG, NFTA_SOCKET_KEY,
-                NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, nfproto,
+                NFTA_CMP_SREG, NFTA_CT_DIRECTION, NFTA_CT_DREG, NFTA_CT_KEY, NFTA_DATA_VALUE,
+                NFTA_DATA_VERDICT, NFTA_EXPR_DATA, NFTA_EXPR_NAME, NFTA_FIB_DREG, NFTA_FIB_FLAGS,
+                NFTA_FIB_RESULT, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_LIST_ELEM,
+                NFTA_LOOKUP_DREG, NFTA_LOOKUP_FLAGS, NFTA_LOOKUP_SET, NFTA_LOOKUP_SREG,
+                NFTA_META_DREG, NFTA_META_KEY, NFTA_META_SREG, NFTA_NAT_FAMILY,
+                NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN, NFTA_NAT_TYPE, NFTA_PAYLOAD_BASE,
+                NFTA_PAYLOAD_DREG, NFTA_PAYLOAD_LEN, NFTA_PAYLOAD_OFFSET, NFTA_RANGE_FROM_DATA,
+                NFTA_RANGE_OP, NFTA_RANGE_SREG, NFTA_RANGE_TO_DATA, NFTA_SOCKET_DREG,
+                NFTA_SOCKET_KEY, NFTA_VERDICT_CHAIN, NFTA_VERDICT_CODE, nfproto,
             },
             register::{self, FIRST},
         },
@@ -52,7 +52,10 @@ pub(super) enum Fib {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ct {
     State = 0,
+    Direction = 1,
     Status = 2,
+    DestinationV4 = 20,
+    DestinationV6 = 22,
 }
 
 /// `enum nft_socket_keys`
@@ -129,6 +132,16 @@ pub(super) fn ct(writer: &mut Writer, key: Ct) {
     expression(writer, "ct", |writer| {
         writer.be32(NFTA_CT_KEY, key as u32);
         writer.be32(NFTA_CT_DREG, FIRST);
+    });
+}
+
+/// `ct original ip daddr`, `ct original ip6 daddr` (Linux 4.17): ends the rule where the connection is of the other family.
+pub(super) fn ct_original(writer: &mut Writer, key: Ct) {
+    const ORIGINAL: u8 = 0;
+    expression(writer, "ct", |writer| {
+        writer.be32(NFTA_CT_KEY, key as u32);
+        writer.be32(NFTA_CT_DREG, FIRST);
+        writer.attr(NFTA_CT_DIRECTION, &[ORIGINAL]);
     });
 }
 

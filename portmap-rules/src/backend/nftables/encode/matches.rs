@@ -19,6 +19,8 @@ use crate::{
 const LOCAL: u32 = 2;
 /// `IP_CT_ESTABLISHED` and `IP_CT_RELATED` as bits of `ct state`.
 const ESTABLISHED_OR_RELATED: u32 = 1 << 1 | 1 << 2;
+/// `IP_CT_DIR_REPLY`
+const REPLY: u8 = 1;
 /// `NF_CT_STATE_INVALID_BIT`
 const INVALID: u32 = 1;
 /// `IPS_DST_NAT`
@@ -76,6 +78,18 @@ impl Known {
             What::Connection(Connection::DestinationRewritten) => {
                 any_bit(writer, not, Ct::Status, DESTINATION_REWRITTEN);
             }
+            What::Connection(Connection::Answer) => {
+                expression::ct(writer, Ct::Direction);
+                expression::compare(writer, not, &[REPLY]);
+            }
+            What::OriginalDestination(net) => {
+                let key = match Family::of(net.addr()) {
+                    Family::Ipv4 => Ct::DestinationV4,
+                    Family::Ipv6 => Ct::DestinationV6,
+                };
+                expression::ct_original(writer, key);
+                within(writer, not, *net);
+            }
             What::Connection(Connection::Invalid) => any_bit(writer, not, Ct::State, INVALID),
             What::SocketIsTransparent => socket(writer, not, Socket::Transparent),
             What::SocketIsWildcard => socket(writer, not, Socket::Wildcard),
@@ -125,13 +139,18 @@ impl Known {
         let family = Family::of(net.addr());
         self.need(writer, family);
         packet::load(writer, side(family), FIRST);
-        let addr = Bytes::from(net.network());
-        if net.prefix_len() < net.max_prefix_len() {
-            let mask = Bytes::mask(net.prefix_len(), addr.as_slice().len());
-            expression::and(writer, mask.as_slice());
-        }
-        expression::compare(writer, not, addr.as_slice());
+        within(writer, not, net);
     }
+}
+
+/// The address in the first register.
+fn within(writer: &mut Writer, not: bool, net: IpNet) {
+    let addr = Bytes::from(net.network());
+    if net.prefix_len() < net.max_prefix_len() {
+        let mask = Bytes::mask(net.prefix_len(), addr.as_slice().len());
+        expression::and(writer, mask.as_slice());
+    }
+    expression::compare(writer, not, addr.as_slice());
 }
 
 fn field(writer: &mut Writer, not: bool, field: Field, value: Bytes) {
