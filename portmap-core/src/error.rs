@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error, fmt};
 
-use crate::{EndpointError, MappingError, PortError, PortSpecError, UnknownProtocol};
+use crate::{EndpointError, HostIpError, MappingError, PortError, PortSpecError, UnknownProtocol};
 
 /// Any error, as tower's middleware has it.
 pub type BoxError = Box<dyn error::Error + Send + Sync>;
@@ -145,6 +145,7 @@ invalid! {
     PortSpecError: "the port specification is wrong",
     MappingError: "the mapping is wrong",
     EndpointError: "the endpoint is wrong",
+    HostIpError: "the host address is wrong",
     PortError: "the port is wrong",
     UnknownProtocol: "the protocol is wrong",
 }

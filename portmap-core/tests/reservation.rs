@@ -8,8 +8,8 @@ use std::{
 };
 
 use portmap_core::{
-    Binding, ErrorKind, HostAddr, HostPort, Mapping, Port, PortRange, PortSpec, Protocol, Publish,
-    Reservation, Reserved,
+    Binding, ErrorKind, HostAddr, HostIp, HostPort, Mapping, Port, PortRange, PortSpec, Protocol,
+    Publish, Reservation, Reserved,
 };
 
 fn request(specs: &[String]) -> Publish {
@@ -149,7 +149,7 @@ async fn an_unspecified_address_is_its_own_family_only() {
 
 #[tokio::test]
 async fn all_addresses_of_a_mapping_get_one_ephemeral_number() {
-    let addrs = ["127.0.0.1", "127.0.0.2", "::1"].map(|addr| addr.parse().unwrap());
+    let addrs = ["127.0.0.1", "127.0.0.2", "::1"].map(|addr| addr.parse::<HostIp>().unwrap());
     let ports: PortRange = "80-82".parse().unwrap();
     let mapping = Mapping::new(Protocol::Tcp, HostPort::Ephemeral, ports).unwrap();
     let mapping = addrs.into_iter().fold(mapping, Mapping::on);
@@ -197,6 +197,28 @@ async fn an_address_of_somebody_else_is_not_available() {
         assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
         assert!(error.to_string().ends_with("is not an address of this host"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_link_local_address_is_one_of_its_interface_alone() {
+    let cases = [
+        (
+            "fe80::77%no-such",
+            "fe80::77%no-such is not an address of this host: no interface no-such",
+        ),
+        ("fe80::77%0", "fe80::77%0 is not an address of this host: no interface 0"),
+        ("fe80::77%lo", "fe80::77%lo is not an address of this host"),
+        ("fe80::77%1", "fe80::77%1 is not an address of this host"),
+    ];
+    for (host, message) in cases {
+        let error = refusal(&[format!("[{host}]::80"), "80".into()]).await;
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (ErrorKind::AddrNotAvailable, message)
+        );
+    }
+    let error = refusal(&["80".into(), "[fe80::77]::80".into()]).await;
+    assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod flows;
 mod foreign;
 mod hybrid;
 mod limits;
+mod link_local;
 mod matrix;
 mod model;
 mod nat;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     faults::tests(&mut suite);
     flows::tests(&mut suite);
     limits::tests(&mut suite);
+    link_local::tests(&mut suite);
     udp::tests(&mut suite);
     suite.run()
 }

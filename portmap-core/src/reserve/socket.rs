@@ -2,14 +2,14 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
 };
 
 use nix::errno::Errno;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::HostSocket;
-use crate::{Error, ErrorKind, HostAddr, Port, Protocol, holder::holders};
+use crate::{Error, ErrorKind, HostAddr, HostIp, Port, Protocol, holder::holders};
 
 /// As many connections waiting as `net.core.somaxconn` allows: the kernel lowers the number to that.
 const BACKLOG: i32 = i32::MAX;
@@ -33,7 +33,7 @@ pub(super) fn open(
     }
     let number = port.number();
     let opened = match host {
-        HostAddr::Ip(ip) => bind(protocol, SocketAddr::new(ip, number), true),
+        HostAddr::Ip(ip) => addr_of(ip, number).and_then(|addr| bind(protocol, addr, true)),
         HostAddr::Any => {
             let dual = bind(protocol, (Ipv6Addr::UNSPECIFIED, number).into(), false);
             match dual {
@@ -45,6 +45,14 @@ pub(super) fn open(
         }
     };
     opened.map(HostSocket::of).map(Some).map_err(|error| Refusal { host, port, error })
+}
+
+/// What to bind to, with the number of its link in the network namespace of the calling thread.
+fn addr_of(ip: HostIp, port: u16) -> io::Result<SocketAddr> {
+    Ok(match (ip.addr(), ip.zone()) {
+        (IpAddr::V6(v6), Some(zone)) => SocketAddrV6::new(v6, port, 0, zone.index()?).into(),
+        (addr, _) => SocketAddr::new(addr, port),
+    })
 }
 
 fn bind(protocol: Protocol, addr: SocketAddr, only_v6: bool) -> io::Result<Socket> {
@@ -109,6 +117,18 @@ impl Refusal {
                 };
                 // The number says no more than the kind does.
                 return Error::new(ErrorKind::AddrInUse, message);
+            }
+            Errno::ENODEV => {
+                let message = match host {
+                    HostAddr::Ip(ip) => match ip.zone() {
+                        Some(zone) => {
+                            format!("{ip} is not an address of this host: no interface {zone}")
+                        }
+                        None => format!("{ip} is not an address of this host"),
+                    },
+                    HostAddr::Any => format!("{wanted} is not available"),
+                };
+                return Error::new(ErrorKind::AddrNotAvailable, message);
             }
             Errno::EADDRNOTAVAIL => {
                 let message = match host {

@@ -30,7 +30,7 @@ impl<'a> Wanted<'a> {
     pub(super) fn has(&self, entry: &Entry, local: &mut Local) -> bool {
         let Some(bindings) = self.ports.get(&entry.port) else { return false };
         bindings.iter().any(|binding| match binding.host_addr() {
-            HostAddr::Ip(addr) if !addr.is_unspecified() => addr == entry.destination,
+            HostAddr::Ip(ip) if !ip.addr().is_unspecified() => ip.addr() == entry.destination,
             all => {
                 let reaches = || binding.endpoint().addrs().any(|addr| addr == entry.answers);
                 all.covers(entry.destination) && (reaches() || local.has(entry.destination))
@@ -44,7 +44,7 @@ impl<'a> Wanted<'a> {
             let mut bindings = self.ports.values().flatten();
             bindings.any(|binding| match binding.host_addr() {
                 HostAddr::Any => true,
-                HostAddr::Ip(addr) => Family::of(addr) == *family,
+                HostAddr::Ip(ip) => Family::of(ip.addr()) == *family,
             })
         })
     }
@@ -60,7 +60,8 @@ impl<'a> Wanted<'a> {
 pub(super) fn few(bindings: &[&Binding]) -> Option<Vec<(IpAddr, Port)>> {
     let mut few = Vec::new();
     for binding in bindings {
-        let HostAddr::Ip(addr @ IpAddr::V4(_)) = binding.host_addr() else { return None };
+        let HostAddr::Ip(ip) = binding.host_addr() else { return None };
+        let addr @ IpAddr::V4(_) = ip.addr() else { return None };
         if addr.is_unspecified() || few.len() + binding.host_ports().len() > FEW {
             return None;
         }

@@ -10,7 +10,7 @@ impl From<CompileError> for Error {
     fn from(error: CompileError) -> Self {
         let kind = match error {
             CompileError::Conflict(_) => ErrorKind::AddrInUse,
-            CompileError::OtherFamily(_) => ErrorKind::Unsupported,
+            CompileError::OtherFamily(_) | CompileError::OnLink(_) => ErrorKind::Unsupported,
             _ => ErrorKind::Invalid,
         };
         Self::new(kind, "there can be no such rules").with_source(error)
