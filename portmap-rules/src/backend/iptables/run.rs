@@ -1,11 +1,13 @@
 //! Running the tools.
 
 use std::{
-    io::{self, Write as _},
+    fs::File,
+    io::{self, Seek as _, Write as _},
     path::Path,
     process::{Command, Output, Stdio},
-    thread,
 };
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::{IptablesError, lock_file};
 use crate::backend::authors::Authors;
@@ -15,24 +17,27 @@ const PATIENCE: &str = "10";
 
 /// Has `iptables-restore` make changes, and leave alone what they don't name.
 pub(super) fn restore(tool: &Path, input: &str, authors: &Authors) -> Result<(), IptablesError> {
-    let output = command(tool)
-        .args(["--noflush", "--wait", PATIENCE])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .and_then(|mut child| {
-            authors.add(child.id());
-            let mut stdin = child.stdin.take();
-            // A tool that stops reading says why: a broken pipe is no reason of its own. It may also say much before
-            // it has read all, so somebody else must write.
-            thread::scope(|scope| -> io::Result<Output> {
-                scope.spawn(move || stdin.as_mut().map(|pipe| pipe.write_all(input.as_bytes())));
-                child.wait_with_output()
-            })
-        });
+    let output = whole(input).and_then(|input| {
+        let child = command(tool)
+            .args(["--noflush", "--wait", PATIENCE])
+            .stdin(input)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        authors.add(child.id());
+        child.wait_with_output()
+    });
     let output = output.map_err(|source| IptablesError::Run { tool: tool.to_owned(), source })?;
     if output.status.success() { Ok(()) } else { Err(refused(tool, &output, input)) }
+}
+
+/// A file in memory with a program's input. A pipe would need a second thread that writes: a tool may stop reading, and say
+/// much before it has read all; and where no thread is to be had nothing could be withdrawn any more.
+fn whole(input: &str) -> io::Result<File> {
+    let mut file = File::from(memfd_create(c"iptables-restore", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(input.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Has `iptables-save` print all tables.
