@@ -63,9 +63,10 @@
 
 pub use portmap_core::{
     Binding, BoxError, BoxPortMapper, Endpoint, EndpointError, Error, ErrorKind, Established,
-    Foreign, Holder, HolderProcess, HolderState, HostAddr, HostPort, HybridMapper, Lease, Mapping,
-    MappingError, Port, PortError, PortMapper, PortRange, PortSpec, PortSpecError, Protocol,
-    Publish, ReleaseError, ServedAlone, ServedBy, SpecPart, UnknownProtocol, WithCauses, holders,
+    Foreign, Holder, HolderProcess, HolderState, HostAddr, HostIp, HostIpError, HostPort,
+    HybridMapper, Lease, Mapping, MappingError, Port, PortError, PortMapper, PortRange, PortSpec,
+    PortSpecError, Protocol, Publish, ReleaseError, ServedAlone, ServedBy, SpecPart,
+    UnknownProtocol, WithCauses, Zone, holders,
 };
 #[cfg(feature = "proxy")]
 pub use portmap_proxy::ProxyMapper;

@@ -1,5 +1,6 @@
 //! What would be in force if every host port were free: worked out, with nothing taken and nobody asked.
 
+mod free;
 mod routed;
 
 use std::fs;
@@ -9,6 +10,7 @@ use portmap::{
     rules::{CompileError, Network, Policy, Ruleset, compile},
 };
 
+use self::free::Free;
 pub(crate) use self::routed::{has_nat, is_known, is_routed, routed};
 
 /// The rules that requests would have.
@@ -34,19 +36,21 @@ pub(crate) fn bindings(networks: &[Network], requests: &[Publish]) -> Vec<Bindin
         HostPort::Ephemeral => 2,
     });
     let mut taken: Vec<(usize, Binding)> = Vec::new();
+    let mut free = Free::default();
     for (place, (request, mapping)) in wanted {
-        let is_free = |bindings: &Vec<Binding>| {
-            bindings.iter().all(|one| taken.iter().all(|(_, other)| !one.conflicts(other)))
-        };
-        let mut blocks = candidates(networks, request, mapping)
-            .map(|first| at(request, mapping, first))
-            .filter(|bindings| !bindings.is_empty());
         let block = match mapping.host_port() {
             // A conflict is for the compiler to find: it knows which ones count.
-            HostPort::Exact(_) => blocks.next(),
-            _ => blocks.find(is_free),
+            HostPort::Exact(ports) => at(request, mapping, ports.first()),
+            _ if is_routed(networks, request.endpoint()) => {
+                at(request, mapping, mapping.container_ports().first())
+            }
+            HostPort::AnyOf(ports) => free.first_of(ports, request, mapping),
+            HostPort::Ephemeral => match ephemeral() {
+                Some(ports) => free.first_of(ports, request, mapping),
+                None => Vec::new(),
+            },
         };
-        let block = block.unwrap_or_default();
+        free.take(&block);
         taken.extend(block.into_iter().map(|binding| (place, binding)));
     }
     taken.sort_by_key(|(place, _)| *place);
@@ -57,23 +61,6 @@ fn at(request: &Publish, mapping: &Mapping, first: Port) -> Vec<Binding> {
     let ports = mapping.container_ports();
     let bind = |host| Binding::new(mapping.protocol(), host, first, request.endpoint(), ports);
     mapping.host().filter_map(bind).collect()
-}
-
-/// The first host ports that would do.
-fn candidates(
-    networks: &[Network],
-    request: &Publish,
-    mapping: &Mapping,
-) -> Box<dyn Iterator<Item = Port>> {
-    match mapping.host_port() {
-        // No host port at all: the container's own stand in its place.
-        _ if is_routed(networks, request.endpoint()) => {
-            Box::new([mapping.container_ports().first()].into_iter())
-        }
-        HostPort::Exact(ports) => Box::new([ports.first()].into_iter()),
-        HostPort::AnyOf(ports) => Box::new(ports.iter()),
-        HostPort::Ephemeral => Box::new(ephemeral().into_iter().flat_map(PortRange::iter)),
-    }
 }
 
 /// The host's ephemeral ports, or the kernel's default.

@@ -1,6 +1,6 @@
 //! What is to be published: a request for each container.
 
-use std::net::IpAddr;
+use std::{collections::HashMap, mem, net::IpAddr};
 
 use portmap::{
     BoxError, PortSpec, Publish,
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Plan {
     /// The containers that were named, in the order of the command line.
     containers: Vec<Container>,
+    /// Where each of them is among these.
+    places: HashMap<Target, usize>,
     /// What a webapp is started for.
     for_webapp: Vec<PortSpec>,
 }
@@ -43,11 +45,17 @@ impl Plan {
     }
 
     async fn add(&mut self, target: Target, spec: PortSpec) -> Result<(), BoxError> {
-        match self.containers.iter_mut().find(|container| container.target == target) {
-            Some(Container { request, .. }) => *request = request.clone().with(spec),
+        let place = self.places.get(&target);
+        match place.and_then(|place| self.containers.get_mut(*place)) {
+            Some(Container { request, .. }) => {
+                // A copy for each of many thousand would take longer than all the rest.
+                let so_far = mem::replace(request, Publish::new(request.endpoint()));
+                *request = so_far.with(spec);
+            }
             None => {
                 let reach = Reach::find(&target).await?;
                 let request = Publish::new(reach.endpoint).with(spec);
+                self.places.insert(target.clone(), self.containers.len());
                 self.containers.push(Container { target, reach, request });
             }
         }

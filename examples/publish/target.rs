@@ -20,7 +20,7 @@ pub(crate) use self::{
 use crate::docker::ContainerName;
 
 /// The container that a SPEC is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     /// By its addresses, as this host sees them.
     At(Endpoint),

@@ -2,24 +2,25 @@
 
 use std::{fmt, net::IpAddr};
 
-use crate::{Endpoint, Port, PortRange, Protocol};
+use crate::{Endpoint, HostIp, Port, PortRange, Protocol};
 
 /// The host's side of a [`Binding`]: every address, or one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostAddr {
     /// Every address of the host in both families.
     Any,
-    /// One address, or all of one family where it is `0.0.0.0` or `::`. Never v4-mapped.
-    Ip(IpAddr),
+    /// One address, or all of one family where it is `0.0.0.0` or `::`.
+    Ip(HostIp),
 }
 
 impl HostAddr {
-    /// Whether traffic to this address of the host is meant.
+    /// Whether traffic to this address of the host is meant. A link-local address may be meant on whichever link.
     pub fn covers(self, addr: IpAddr) -> bool {
+        let addr = addr.to_canonical();
         match self {
             Self::Any => true,
-            Self::Ip(ip) if ip.is_unspecified() => ip.is_ipv4() == addr.is_ipv4(),
-            Self::Ip(ip) => ip == addr,
+            Self::Ip(ip) if ip.addr().is_unspecified() => ip.addr().is_ipv4() == addr.is_ipv4(),
+            Self::Ip(ip) => ip.addr() == addr,
         }
     }
 
@@ -27,24 +28,33 @@ impl HostAddr {
     pub fn overlaps(self, other: Self) -> bool {
         match (self, other) {
             (Self::Any, _) | (_, Self::Any) => true,
-            (Self::Ip(one), Self::Ip(two)) => self.covers(two) || other.covers(one),
+            (Self::Ip(one), Self::Ip(two)) => {
+                (self.covers(two.addr()) || other.covers(one.addr())) && one.may_share_link(two)
+            }
         }
     }
 }
 
+impl From<HostIp> for HostAddr {
+    fn from(addr: HostIp) -> Self {
+        Self::Ip(addr)
+    }
+}
+
 impl From<IpAddr> for HostAddr {
+    /// A v4-mapped address counts as the IPv4 address that it is.
     fn from(addr: IpAddr) -> Self {
-        Self::Ip(addr.to_canonical())
+        Self::Ip(addr.into())
     }
 }
 
 impl fmt::Display for HostAddr {
-    /// `*`, `192.0.2.1` or `[2001:db8::1]`: ready to be followed by `:8080`.
+    /// `*`, `192.0.2.1`, `[2001:db8::1]` or `[fe80::1%eth0]`: ready to be followed by `:8080`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("*"),
-            Self::Ip(IpAddr::V4(addr)) => addr.fmt(f),
-            Self::Ip(IpAddr::V6(addr)) => write!(f, "[{addr}]"),
+            Self::Ip(ip) if ip.addr().is_ipv4() => ip.fmt(f),
+            Self::Ip(ip) => write!(f, "[{ip}]"),
         }
     }
 }
@@ -133,7 +143,7 @@ impl fmt::Display for Binding {
         write!(f, "{} {}:{} -> ", self.protocol, self.host_addr, self.host_ports)?;
         for (place, addr) in self.endpoint.addrs().enumerate() {
             let comma = if place > 0 { "," } else { "" };
-            write!(f, "{comma}{}:{}", HostAddr::Ip(addr), self.container_ports)?;
+            write!(f, "{comma}{}:{}", HostAddr::from(addr), self.container_ports)?;
         }
         Ok(())
     }
@@ -144,7 +154,7 @@ mod tests {
     use super::*;
 
     fn host(text: &str) -> HostAddr {
-        text.parse::<IpAddr>().map_or(HostAddr::Any, HostAddr::from)
+        text.parse::<HostIp>().map_or(HostAddr::Any, HostAddr::from)
     }
 
     #[test]
@@ -158,6 +168,12 @@ mod tests {
             ("::", "2001:db8::1", true),
             ("127.0.0.1", "127.0.0.1", true),
             ("127.0.0.1", "127.0.0.2", false),
+            ("127.0.0.1", "::ffff:127.0.0.1", true),
+            ("::", "fe80::1%eth0", true),
+            ("fe80::1%eth0", "fe80::1%eth0", true),
+            ("fe80::1%eth0", "fe80::1%eth1", false),
+            ("fe80::1%eth0", "fe80::1", true),
+            ("fe80::1%eth0", "fe80::2%eth0", false),
         ];
         for (one, two, overlap) in cases {
             assert_eq!(host(one).overlaps(host(two)), overlap, "{one} {two}");

@@ -26,8 +26,14 @@ enum Addrs {
 
 impl Endpoint {
     /// A container with an address in each family.
-    pub const fn dual(v4: Ipv4Addr, v6: Ipv6Addr) -> Self {
-        Self(Addrs::Both(v4, v6))
+    ///
+    /// # Errors
+    /// [`EndpointError::SameFamily`] where the second address is a v4-mapped one, which is an IPv4 address too.
+    pub fn dual(v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self, EndpointError> {
+        match v6.to_ipv4_mapped() {
+            Some(_) => Err(EndpointError::SameFamily(format!("{v4},{v6}"))),
+            None => Ok(Self(Addrs::Both(v4, v6))),
+        }
     }
 
     /// Its IPv4 address.
@@ -124,7 +130,7 @@ impl FromStr for Endpoint {
         };
         match (parse(first)?, parse(second)?) {
             (IpAddr::V4(v4), IpAddr::V6(v6)) | (IpAddr::V6(v6), IpAddr::V4(v4)) => {
-                Ok(Self::dual(v4, v6))
+                Self::dual(v4, v6)
             }
             _ => Err(EndpointError::SameFamily(text.to_owned())),
         }
@@ -176,9 +182,9 @@ mod tests {
         let mapped: IpAddr = "::ffff:198.51.100.1".parse().unwrap();
         let client6: IpAddr = "2001:db8::99".parse().unwrap();
 
-        assert_eq!(Endpoint::dual(v4, v6).toward(client4), v4);
-        assert_eq!(Endpoint::dual(v4, v6).toward(mapped), v4);
-        assert_eq!(Endpoint::dual(v4, v6).toward(client6), v6);
+        assert_eq!(Endpoint::dual(v4, v6).unwrap().toward(client4), v4);
+        assert_eq!(Endpoint::dual(v4, v6).unwrap().toward(mapped), v4);
+        assert_eq!(Endpoint::dual(v4, v6).unwrap().toward(client6), v6);
         assert_eq!(Endpoint::from(v4).toward(client6), v4);
         assert_eq!(Endpoint::from(v6).toward(client4), v6);
     }
@@ -188,6 +194,10 @@ mod tests {
         assert_eq!("192.0.2.2,2001:db8::2".parse::<Endpoint>(), "2001:db8::2,192.0.2.2".parse());
         let same = "192.0.2.2,192.0.2.3".parse::<Endpoint>();
         assert_eq!(same, Err(EndpointError::SameFamily("192.0.2.2,192.0.2.3".into())));
+        let mapped = Endpoint::dual([192, 0, 2, 2].into(), "::ffff:192.0.2.3".parse().unwrap());
+        let expected = EndpointError::SameFamily("192.0.2.2,::ffff:192.0.2.3".into());
+        assert_eq!(mapped, Err(expected.clone()));
+        assert_eq!("192.0.2.2,::ffff:192.0.2.3".parse::<Endpoint>(), Err(expected));
         let empty = "192.0.2.2,".parse::<Endpoint>();
         assert_eq!(empty, Err(EndpointError::NotAnAddress(String::new())));
     }

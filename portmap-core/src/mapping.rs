@@ -1,8 +1,8 @@
 //! What is asked for: container ports and where on the host they should appear.
 
-use std::{error, fmt, net::IpAddr};
+use std::{error, fmt};
 
-use crate::{Binding, HostAddr, PortRange, PortSpec, Protocol};
+use crate::{Binding, HostAddr, HostIp, PortRange, PortSpec, Protocol};
 
 /// Which host ports a [`Mapping`] wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,7 +23,7 @@ pub enum HostPort {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mapping {
     protocol: Protocol,
-    host_addrs: Vec<IpAddr>,
+    host_addrs: Vec<HostIp>,
     host_port: HostPort,
     container_ports: PortRange,
 }
@@ -52,10 +52,10 @@ impl Mapping {
     /// Narrows the mapping to this host address; called again, adds a further one.
     ///
     /// All addresses get the same port number. `0.0.0.0` is every IPv4 address of the host and no IPv6
-    /// one, `::` every IPv6 address and no IPv4 one; a v4-mapped address counts as the IPv4 one.
+    /// one, `::` every IPv6 address and no IPv4 one.
     #[must_use]
-    pub fn on(mut self, host_addr: IpAddr) -> Self {
-        let host_addr = host_addr.to_canonical();
+    pub fn on(mut self, host_addr: impl Into<HostIp>) -> Self {
+        let host_addr = host_addr.into();
         if !self.host_addrs.contains(&host_addr) {
             self.host_addrs.push(host_addr);
         }
@@ -68,7 +68,7 @@ impl Mapping {
     }
 
     /// The host addresses it is narrowed to; none means every address of both families.
-    pub fn host_addrs(&self) -> &[IpAddr] {
+    pub fn host_addrs(&self) -> &[HostIp] {
         &self.host_addrs
     }
 

@@ -1,8 +1,9 @@
 //! A request to publish.
 
-use crate::{
-    Endpoint, Error, ErrorKind, HostPort, Mapping, PortRange, Reserved, endpoint::is_for_many,
-};
+mod claims;
+
+use self::claims::named_twice;
+use crate::{Endpoint, Error, ErrorKind, Mapping, Reserved, endpoint::is_for_many};
 
 /// A request: one endpoint's mappings, published all or not at all.
 ///
@@ -67,42 +68,29 @@ impl Publish {
     /// # Errors
     /// [`ErrorKind::Invalid`] where the endpoint is an address that no container can have (unspecified,
     /// multicast, broadcast) or that says not where it is (link-local in IPv6), where a host address is one for many
-    /// (multicast, broadcast), or where two mappings want one host port of one address.
+    /// (multicast, broadcast) or a link-local one of IPv6 without its interface, or where two mappings want one host port
+    /// of one address.
     pub fn check(&self) -> Result<(), Error> {
         let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
         self.endpoint.check()?;
-        let mut hosts = self.mappings.iter().flat_map(Mapping::host_addrs);
-        // Nothing can be sent from there, no answer either.
-        if let Some(addr) = hosts.find(|addr| is_for_many(**addr)) {
-            return invalid(format!("{addr} is no address to publish on: it is for many hosts"));
-        }
-        let mut exact: Vec<_> = self.mappings.iter().filter_map(exact_claims).collect();
-        exact.sort_unstable_by_key(|(mapping, ports)| (mapping.protocol(), *ports));
-        // Sorted by their first ports, a claim can only overlap those before it that reach as far.
-        let mut open: Vec<(&Mapping, PortRange)> = Vec::new();
-        for (mapping, ports) in exact {
-            let protocol = mapping.protocol();
-            open.retain(|(other, others)| {
-                other.protocol() == protocol && others.last() >= ports.first()
-            });
-            let clash = |(other, _): &&(&Mapping, PortRange)| {
-                mapping.host().any(|one| other.host().any(|two| one.overlaps(two)))
-            };
-            if open.iter().any(|other| clash(&other)) {
+        for host in self.mappings.iter().flat_map(Mapping::host_addrs) {
+            // Nothing can be sent from there, no answer either.
+            if is_for_many(host.addr()) {
                 return invalid(format!(
-                    "host port {ports}/{protocol} is asked for twice in one request"
+                    "{host} is no address to publish on: it is for many hosts"
                 ));
             }
-            open.push((mapping, ports));
+            if host.lacks_zone() {
+                return invalid(format!(
+                    "{host} does not say on which link it is: write {host}%INTERFACE"
+                ));
+            }
+        }
+        if let Some((ports, protocol)) = named_twice(&self.mappings) {
+            let message = format!("host port {ports}/{protocol} is asked for twice in one request");
+            return invalid(message);
         }
         Ok(())
-    }
-}
-
-fn exact_claims(mapping: &Mapping) -> Option<(&Mapping, PortRange)> {
-    match mapping.host_port() {
-        HostPort::Exact(ports) => Some((mapping, ports)),
-        HostPort::Ephemeral | HostPort::AnyOf(_) => None,
     }
 }
 
@@ -125,6 +113,7 @@ mod tests {
             ["8080:80", "127.0.0.1:8080:80"],
             ["0.0.0.0:8080:80", "127.0.0.1:8080:80"],
             ["8000-8010:9000-9010", "8005:80"],
+            ["[fe80::1%eth0]:8080:80", "[fe80::1%eth0]:8080:81"],
         ];
         for specs in twice {
             let error = request("192.0.2.2", &specs).check().expect_err(specs[1]);
@@ -134,6 +123,7 @@ mod tests {
             ["8080:80", "8080:80/udp"],
             ["127.0.0.1:8080:80", "127.0.0.2:8080:80"],
             ["0.0.0.0:8080:80", "[::]:8080:80"],
+            ["[fe80::1%eth0]:8080:80", "[fe80::1%eth1]:8080:80"],
             ["8080:80", "8080-8090:80"],
             ["80", "80"],
         ];
@@ -161,7 +151,11 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Invalid);
             assert!(error.to_string().contains("is no address to publish on"), "{error}");
         }
+        let error = request("192.0.2.2", &["[fe80::1]:8080:80"]).check().expect_err("no zone");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let message = "fe80::1 does not say on which link it is: write fe80::1%INTERFACE";
+        assert_eq!(error.to_string(), message);
         // What cannot be known here is the kernel's to say.
-        request("169.254.0.2", &["192.0.2.255::80", "[fe80::1]::80"]).check().unwrap();
+        request("169.254.0.2", &["192.0.2.255::80", "[fe80::1%no-such]::80"]).check().unwrap();
     }
 }

@@ -308,6 +308,55 @@ async fn rules_with_bindings_of_their_own_need_no_host_port_and_no_proxy() {
     assert!(is_free(&reserved).await);
 }
 
+/// What a routed network makes of a binding: the container's own ports.
+fn routed(reserved: &Binding) -> Binding {
+    let ports = reserved.container_ports();
+    let (protocol, host) = (reserved.protocol(), portmap_core::HostAddr::Any);
+    Binding::new(protocol, host, ports.first(), reserved.endpoint(), ports).unwrap()
+}
+
+/// Answers for two mappings, the first of which is routed and the second not supported.
+async fn route_the_first(handle: &mut Handle, log: &Log) -> Binding {
+    refuse(handle, ErrorKind::Unsupported).await;
+    let (asked, reply) = handle.next_request().await.unwrap();
+    let first = asked.reserved(0).unwrap().binding().clone();
+    drop(asked);
+    reply.send_response(Lease::new(vec![routed(&first)], Noted::new("rules", log)));
+    refuse(handle, ErrorKind::Unsupported).await;
+    first
+}
+
+#[tokio::test]
+async fn what_a_routed_network_does_not_support_is_left_to_the_proxy() {
+    let mut pair = Pair::new();
+    let publishing = pair.begin(request(&["127.0.0.1::80", "127.0.0.1::90"]));
+    let first = route_the_first(&mut pair.rules, &pair.log).await;
+    let asked = grant(&mut pair.proxy, Noted::new("proxy", &pair.log)).await;
+    let second = asked.reserved(0).unwrap().binding().clone();
+    assert_eq!((asked.mappings().len(), second.container_ports()), (1, "90".parse().unwrap()));
+    drop(asked);
+    let lease = publishing.await.unwrap().unwrap();
+    assert_eq!(lease.bindings(), [routed(&first), second.clone()]);
+    let alone: Vec<_> = lease.served_alone().map(|one| (&one.binding, one.by)).collect();
+    assert_eq!(alone, [(&second, ServedBy::Proxy)]);
+    assert!(is_free(&first).await && !is_free(&second).await);
+    lease.release().await.unwrap();
+    assert!(is_free(&second).await);
+    assert_eq!(pair.log(), ["proxy asked", "proxy released", "rules released"]);
+}
+
+#[tokio::test]
+async fn rules_that_are_required_must_support_everything_in_a_routed_network_too() {
+    let (rules, mut handle) = mock::pair::<Publish, Lease>();
+    let mapper = HybridMapper::new(NeverAsked, rules).require_rules();
+    let asked = request(&["127.0.0.1::80", "127.0.0.1::90"]);
+    let publishing = tokio::spawn(async move { mapper.publish(asked).await });
+    let log = Log::default();
+    route_the_first(&mut handle, &log).await;
+    assert_eq!(publishing.await.unwrap().unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(*log.lock().unwrap(), ["rules released"]);
+}
+
 #[tokio::test]
 async fn a_release_that_fails_keeps_the_port_and_can_be_tried_again() {
     let mut pair = Pair::new();

@@ -8,9 +8,10 @@ use std::{
 };
 
 use portmap_core::{
-    Binding, ErrorKind, HostAddr, HostPort, Mapping, Port, PortRange, PortSpec, Protocol, Publish,
-    Reservation, Reserved,
+    Binding, ErrorKind, HostAddr, HostIp, HostPort, Mapping, Port, PortRange, PortSpec, Protocol,
+    Publish, Reservation, Reserved,
 };
+use socket2::{Domain, Socket, Type};
 
 fn request(specs: &[String]) -> Publish {
     specs.iter().fold(Publish::new([192, 0, 2, 2]), |request, spec| {
@@ -67,6 +68,64 @@ async fn a_conflict_names_who_holds_the_port() {
 }
 
 #[tokio::test]
+async fn a_conflict_with_one_of_its_own_names_the_binding() {
+    for protocol in ["tcp", "udp"] {
+        let held = reserve(&[format!("127.0.0.1::80/{protocol}")]).await;
+        let binding = held.bindings().next().unwrap().clone();
+        let port = first_port(&binding);
+        for host in ["", "127.0.0.1:", "0.0.0.0:"] {
+            let error = refusal(&[format!("{host}{port}:81/{protocol}")]).await;
+            let own = format!(
+                ":{port}/{protocol} is in use by this process itself, which publishes {protocol} 127.0.0.1:{port}"
+            );
+            assert_eq!(error.kind(), ErrorKind::AddrInUse);
+            assert!(error.to_string().ends_with(&own), "{error}");
+        }
+        // What is served is its own no less, whoever reserved it.
+        let (_, sockets) = held.into_reserved().pop().unwrap().serve().unwrap();
+        let error = refusal(&[format!("127.0.0.1:{port}:81/{protocol}")]).await;
+        assert!(error.to_string().contains("by this process itself"), "{error}");
+        drop(sockets);
+        reserve(&[format!("127.0.0.1:{port}:81/{protocol}")]).await;
+    }
+}
+
+/// How often another task of the same thread had its turn while a reservation failed.
+async fn turns_during(specs: &[String]) -> (usize, portmap_core::Error) {
+    let mut turns = 0;
+    let others = async {
+        loop {
+            turns += 1;
+            tokio::task::yield_now().await;
+        }
+    };
+    let error = tokio::select! {
+        biased;
+        error = refusal(specs) => error,
+        () = others => unreachable!("it has no end"),
+    };
+    (turns, error)
+}
+
+#[tokio::test]
+async fn who_has_a_port_is_not_looked_for_on_the_executors_thread() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let spec = format!("{}:80", taken.local_addr().unwrap());
+    let (turns, error) = turns_during(&[spec]).await;
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    assert!(turns > 0);
+}
+
+#[tokio::test]
+async fn a_search_for_a_free_port_gives_others_their_turns() {
+    let range = "127.0.0.3:24000-24199";
+    let _held = reserve(&[format!("{range}:24000-24199")]).await;
+    let (turns, error) = turns_during(&[format!("{range}:80")]).await;
+    assert_eq!(error.to_string(), "no port of 24000-24199/tcp is free");
+    assert!(turns >= 200 / 64, "{turns}");
+}
+
+#[tokio::test]
 async fn what_is_reserved_nobody_else_can_have() {
     let specs =
         [format!("127.0.0.1:{}:80", free_port()), format!("127.0.0.1:{}:80/udp", free_port())];
@@ -110,6 +169,76 @@ async fn a_door_that_is_closed_again_leaves_the_port_taken() {
 }
 
 #[tokio::test]
+async fn only_one_serves_at_a_time() {
+    for protocol in ["tcp", "udp"] {
+        let reservation = reserve(&[format!("127.0.0.1::80-81/{protocol}")]).await;
+        let reserved = reservation.reserved()[0].clone();
+        let (_, first) = reserved.clone().serve().unwrap();
+        assert_eq!(reserved.clone().serve().unwrap_err().kind(), ErrorKind::Busy);
+        // As long as one of the sockets is left, somebody serves.
+        let last = first[1].clone();
+        drop(first);
+        assert_eq!(reserved.clone().serve().unwrap_err().kind(), ErrorKind::Busy);
+        drop(last);
+        let (_, second) = reserved.clone().serve().unwrap();
+        // A duplicate that was handed out is in use until it says otherwise.
+        let given: Vec<_> = second.into_iter().map(|socket| socket.into_fd().unwrap()).collect();
+        assert_eq!(reserved.serve().unwrap_err().kind(), ErrorKind::Busy);
+        drop(given);
+    }
+}
+
+#[tokio::test]
+async fn who_stops_serving_closes_the_door_behind() {
+    let reservation = reserve(&["127.0.0.1::80".into()]).await;
+    let reserved = reservation.reserved()[0].clone();
+    let addr: SocketAddr = ([127, 0, 0, 1], first_port(reserved.binding())).into();
+    for _ in 0..2 {
+        let (_, sockets) = reserved.clone().serve().unwrap();
+        TcpStream::connect_timeout(&addr, Duration::from_secs(5)).unwrap();
+        drop(sockets);
+        let error = TcpStream::connect_timeout(&addr, Duration::from_millis(200)).unwrap_err();
+        assert_eq!(error.kind(), Io::ConnectionRefused);
+    }
+    // Whoever only keeps the port has no door to close.
+    let (_, sockets) = reserved.clone().serve().unwrap();
+    reserved.sockets()[0].refuse();
+    TcpStream::connect_timeout(&addr, Duration::from_secs(5)).unwrap();
+    drop(sockets);
+}
+
+/// Bound with SO_REUSEADDR, so that the second of two can be bound, and not listen beside the first.
+fn shareable(addr: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&addr.into()).unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn a_serve_that_fails_half_way_leaves_nobody_listening() {
+    let first: SocketAddr = "127.0.0.4:24500".parse().unwrap();
+    let one = shareable(first);
+    let second = SocketAddr::new(first.ip(), first.port() + 1);
+    let other = shareable(second);
+    let two = shareable(second);
+    other.listen(1).unwrap();
+    let ports = "80-81".parse().unwrap();
+    let (host, port) = (HostAddr::from(first.ip()), first.port().try_into().unwrap());
+    let binding = Binding::new(Protocol::Tcp, host, port, [192, 0, 2, 2].into(), ports).unwrap();
+    let reserved = Reserved::adopt(binding, vec![one.into(), two.into()]).unwrap();
+    let error = reserved.clone().serve().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}");
+    let refused = TcpStream::connect_timeout(&first, Duration::from_millis(200)).unwrap_err();
+    assert_eq!(refused.kind(), Io::ConnectionRefused);
+    // And it can be tried again.
+    drop(other);
+    let (_, sockets) = reserved.serve().unwrap();
+    TcpStream::connect_timeout(&first, Duration::from_secs(5)).unwrap();
+    drop(sockets);
+}
+
+#[tokio::test]
 async fn what_a_request_brings_reserved_is_not_taken_again() {
     let first = reserve(&["127.0.0.1::80".into(), "127.0.0.1::81/udp".into()]).await;
     let with = |request: Publish, reserved: &Reserved| request.with_reserved(reserved.clone());
@@ -149,7 +278,7 @@ async fn an_unspecified_address_is_its_own_family_only() {
 
 #[tokio::test]
 async fn all_addresses_of_a_mapping_get_one_ephemeral_number() {
-    let addrs = ["127.0.0.1", "127.0.0.2", "::1"].map(|addr| addr.parse().unwrap());
+    let addrs = ["127.0.0.1", "127.0.0.2", "::1"].map(|addr| addr.parse::<HostIp>().unwrap());
     let ports: PortRange = "80-82".parse().unwrap();
     let mapping = Mapping::new(Protocol::Tcp, HostPort::Ephemeral, ports).unwrap();
     let mapping = addrs.into_iter().fold(mapping, Mapping::on);
@@ -197,6 +326,28 @@ async fn an_address_of_somebody_else_is_not_available() {
         assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
         assert!(error.to_string().ends_with("is not an address of this host"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_link_local_address_is_one_of_its_interface_alone() {
+    let cases = [
+        (
+            "fe80::77%no-such",
+            "fe80::77%no-such is not an address of this host: no interface no-such",
+        ),
+        ("fe80::77%0", "fe80::77%0 is not an address of this host: no interface 0"),
+        ("fe80::77%lo", "fe80::77%lo is not an address of this host"),
+        ("fe80::77%1", "fe80::77%1 is not an address of this host"),
+    ];
+    for (host, message) in cases {
+        let error = refusal(&[format!("[{host}]::80"), "80".into()]).await;
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (ErrorKind::AddrNotAvailable, message)
+        );
+    }
+    let error = refusal(&["80".into(), "[fe80::77]::80".into()]).await;
+    assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::{io, net::UdpSocket, sync::Arc};
 
 use portmap_core::{
-    Binding, BoxError, Error, ErrorKind, HostSocket, Lease, Mapping, Port, PortMapper, Protocol,
-    Publish, Reservation, Reserved,
+    Binding, BoxError, Error, HostSocket, Lease, Mapping, Port, PortMapper, Protocol, Publish,
+    Reservation, Reserved,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, Service, layer::util::Identity};
@@ -109,8 +109,8 @@ where
     /// the door and leaves the ports taken.
     ///
     /// # Errors
-    /// [`Backend`](portmap_core::ErrorKind::Backend) where a socket cannot be served,
-    /// [`Invalid`](portmap_core::ErrorKind::Invalid) where a binding leads back to this host and to itself, and
+    /// [`Busy`](portmap_core::ErrorKind::Busy) where somebody else [serves](Reserved::serve) one of them, what [`Error::of_io`] says where a
+    /// socket cannot be served, [`Invalid`](portmap_core::ErrorKind::Invalid) where a binding leads back to this host and to itself, and
     /// what [`SourceAddress`](crate::SourceAddress) says.
     ///
     /// # Panics
@@ -175,7 +175,7 @@ fn each_port(
 }
 
 fn not_served(binding: &Binding, error: io::Error) -> Error {
-    Error::new(ErrorKind::Backend, format!("{binding} cannot be served")).with_source(error)
+    Error::of_io(format!("{binding} cannot be served"), error)
 }
 
 impl<L, D, S, U> PortMapper for ProxyMapper<L, D, S, U>

@@ -9,6 +9,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     pin::Pin,
     sync::mpsc,
@@ -149,8 +150,11 @@ impl NetnsDial {
         let live = move || {
             if enter() {
                 while let Ok(Order { addr, protocol, reply }) = inbox.recv() {
+                    // One that panics is one socket less; others are asked for still.
+                    let made = catch_unwind(AssertUnwindSafe(|| make(addr, protocol)));
+                    let made = made.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
                     // Whoever asked may have given up.
-                    let _ = reply.send(make(addr, protocol));
+                    let _ = reply.send(made);
                 }
             }
         };
@@ -198,5 +202,25 @@ impl Service<Dial> for NetnsDial {
             })
             .await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_could_not_be_made_is_not_the_last_one() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut calls = 0;
+        let dial = NetnsDial::by(move |addr, _| {
+            calls += 1;
+            assert!(calls > 1, "on purpose");
+            Ok(Socket::new(Domain::for_address(addr), Type::STREAM, None)?.into())
+        });
+        let dial = dial.unwrap();
+        assert!(dial.socket(addr, Protocol::TCP).await.is_err());
+        dial.socket(addr, Protocol::TCP).await.unwrap();
     }
 }

@@ -102,7 +102,7 @@ async fn the_dial_limit_holds_for_refusals_too() {
 
 /// Publishes a container with an address of each family.
 async fn publish_dual(mapper: &ProxyMapper, host: &str, port: u16) -> Lease {
-    let endpoint = Endpoint::dual([127, 0, 0, 1].into(), "::1".parse().unwrap());
+    let endpoint = Endpoint::dual([127, 0, 0, 1].into(), "::1".parse().unwrap()).unwrap();
     let spec: PortSpec = format!("{host}::{port}").parse().unwrap();
     mapper.publish(Publish::new(endpoint).with(spec)).await.unwrap()
 }

@@ -16,7 +16,8 @@ use std::{
 };
 
 use portmap_core::{
-    Binding, Endpoint, ErrorKind as Kind, Port, PortMapper, PortRange, PortSpec, Protocol, Reserved,
+    Binding, Endpoint, ErrorKind as Kind, Port, PortMapper, PortRange, PortSpec, Protocol, Publish,
+    Reservation, Reserved,
 };
 use portmap_proxy::{Connection, Dial, Ending, ForwardError, ProxyMapper};
 use socket2::{Domain, Socket, Type};
@@ -43,6 +44,27 @@ async fn assert_reset(addr: SocketAddr) {
 async fn assert_refused(addr: SocketAddr) {
     let error = TcpStream::connect(addr).await.expect_err("somebody listens");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// Two of them would take each other's clients, and one that stops would close the other's door.
+#[tokio::test]
+async fn what_is_reserved_is_served_by_one_lease_at_a_time() {
+    let container = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = container.local_addr().unwrap().port();
+    let spec: PortSpec = format!("127.0.0.1::{to}").parse().unwrap();
+    let asked = Publish::new([127, 0, 0, 1]).with(spec);
+    let reserved = Reservation::take(&asked).await.unwrap().into_reserved();
+    let mapper = ProxyMapper::new();
+    let first = mapper.serve(reserved.clone()).unwrap();
+    let error = mapper.serve(reserved.clone()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    let addr = addr(&first);
+    connect(&first, &container).await;
+    first.release().await.unwrap();
+    assert_refused(addr).await;
+    let second = mapper.serve(reserved).unwrap();
+    connect(&second, &container).await;
+    second.release().await.unwrap();
 }
 
 #[tokio::test]
@@ -366,7 +388,7 @@ async fn what_cannot_be_meant_is_refused_before_anything_is_touched() {
 
 #[tokio::test]
 async fn an_empty_request_gives_an_empty_lease() {
-    let request = portmap_core::Publish::new([192, 0, 2, 2]);
+    let request = Publish::new([192, 0, 2, 2]);
     let lease = ProxyMapper::new().publish(request).await.unwrap();
     assert!(lease.bindings().is_empty());
     lease.release().await.unwrap();

@@ -42,6 +42,16 @@ fn a_host_address_of_the_other_family_is_the_proxys_or_an_error() {
 }
 
 #[test]
+fn a_link_local_host_address_is_the_proxys_or_an_error() {
+    let publishes = ["[fe80::1%eth0]:80:80@fd00:1::2"];
+    let nat = error(&publishes, &Policy::default()).map(portmap_core::Error::from);
+    assert_eq!(nat.map(|error| error.kind()), Some(portmap_core::ErrorKind::Unsupported));
+    let with_proxy = Policy { loopback: Loopback::Proxy, ..Policy::default() };
+    let rules = common::compiled(&NETWORKS, &publishes, &with_proxy);
+    assert_eq!(rules, common::compiled(&NETWORKS, &[], &with_proxy));
+}
+
+#[test]
 fn a_host_port_belongs_to_one_binding() {
     let twice = [
         ["80:80@10.0.0.2", "80:81@10.0.0.3"],

@@ -125,7 +125,8 @@ fn one_port_more_or_less_is_a_matter_of_elements() {
 fn what_stays_the_same_while_bindings_are_replaced_is_no_change() {
     use portmap_core::{HostAddr, Protocol};
     let addrs: [[u8; 4]; 4] = [[0; 4], [127, 0, 0, 1], [127, 0, 1, 2], [198, 51, 100, 1]];
-    let hosts: Vec<_> = addrs.into_iter().map(|addr| HostAddr::Ip(addr.into())).collect();
+    let hosts: Vec<_> =
+        addrs.into_iter().map(|addr| HostAddr::from(std::net::IpAddr::from(addr))).collect();
     for host in [HostAddr::Any].into_iter().chain(hosts) {
         let to = |endpoint: [u8; 4]| {
             let (port, to) = ("9000".parse().expect("a port"), endpoint.into());

@@ -264,7 +264,7 @@ proptest! {
         let policy = Policy { loopback: portmap_rules::Loopback::Proxy, ..Policy::default() };
         let translated: Vec<_> = all.iter().filter(|it| match it.host_addr() {
             HostAddr::Any => true,
-            HostAddr::Ip(host) => it.endpoint().addrs().any(|addr| addr.is_ipv4() == host.is_ipv4()),
+            HostAddr::Ip(host) => it.endpoint().addrs().any(|addr| addr.is_ipv4() == host.addr().is_ipv4()),
         }).collect();
         let clash = translated.iter().enumerate().any(|(place, one)| {
             translated[..place].iter().any(|two| {

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Deref;
 
+use portmap_core::Endpoint;
 use rtnetlink::LinkBridgePort;
 
 #[cfg(feature = "containers")]
@@ -34,6 +35,13 @@ impl Container {
     /// Its IPv6 gateway, if the bridge has an IPv6 subnet.
     pub fn gateway6(&self) -> Option<Ipv6Addr> {
         self.gateway6
+    }
+
+    /// What to publish: both of its addresses.
+    pub fn endpoint(&self) -> Endpoint {
+        let (v4, v6) = (self.addr4(), self.addr6());
+        // Only a v4-mapped address is no second one, and a node has none.
+        Endpoint::dual(v4, v6).unwrap_or_else(|_| v4.into())
     }
 
     /// The node, for what wants a handle of its own.

@@ -38,6 +38,7 @@ mod child;
 mod claim;
 mod container;
 pub mod contract;
+mod descriptors;
 #[cfg(feature = "containers")]
 mod docker;
 mod error;

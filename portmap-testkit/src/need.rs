@@ -4,6 +4,7 @@ use std::env;
 use std::os::unix::net::UnixStream;
 
 use crate::busybox::Busybox;
+use crate::descriptors;
 use crate::sandbox::Sandbox;
 use crate::tool;
 
@@ -26,6 +27,9 @@ pub enum Need {
     Tool(&'static str),
     /// A Docker daemon at its usual socket; `docker` in `PORTMAP_REQUIRE`.
     Docker,
+    /// This many descriptors open at once in the test's process, beyond what every test may have; `netns` in
+    /// `PORTMAP_REQUIRE`. A [`Suite`](crate::Suite) raises the soft limit, so it is the hard one (`ulimit -Hn`) that counts.
+    Descriptors(u64),
     /// To be the machine's root, rather than that of a user namespace; `root` in `PORTMAP_REQUIRE`.
     Root,
 }
@@ -45,6 +49,7 @@ impl Need {
                 Ok(_) => Some("no docker".to_owned()),
                 Err(error) => Some(format!("no Docker at {DOCKER}: {error}")),
             },
+            (Self::Descriptors(wanted), _) => descriptors::missing(wanted),
             (Self::Tool(name), _) => tool::locate(name).is_none().then(|| format!("no {name}")),
         }
     }
@@ -60,7 +65,7 @@ impl Need {
 
     fn is_in(self, list: &str) -> bool {
         let word = match self {
-            Self::Netns | Self::Busybox => "netns",
+            Self::Netns | Self::Busybox | Self::Descriptors(_) => "netns",
             Self::Tool(name) if name.contains("tables") => "iptables",
             Self::Tool(_) => "netns",
             Self::Docker => "docker",
@@ -92,6 +97,8 @@ mod tests {
         assert_eq!(Need::Netns.missing(&no).as_deref(), Some("no network namespaces: forbidden"));
         assert_eq!(Need::Root.missing(&Ok(Sandbox::UserNamespace)).as_deref(), Some("not root"));
         assert_eq!(Need::Netns.missing(&Ok(Sandbox::UserNamespace)), None);
+        let most = Need::Descriptors(u64::MAX - 1).missing(&Ok(Sandbox::Root));
+        assert!(most.is_none_or(|reason| reason.contains("raise the hard limit (ulimit -Hn)")));
         assert_eq!(Need::Tool("no-such-tool").missing(&no).as_deref(), Some("no no-such-tool"));
     }
 }

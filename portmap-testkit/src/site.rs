@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portmap_core::{BoxPortMapper, Endpoint, Error, Lease, PortMapper, PortSpec, Publish};
+use portmap_core::{BoxPortMapper, Error, Lease, PortMapper, PortSpec, Publish};
 
 use crate::bridge::Bridge;
 use crate::container::Container;
@@ -185,7 +185,7 @@ impl Setup {
 
 /// A request for a container of the site, by both of its addresses.
 pub(crate) fn request(to: &Container, specs: &[&str]) -> Result<Publish, BoxError> {
-    let mut request = Publish::new(Endpoint::dual(to.addr4(), to.addr6()));
+    let mut request = Publish::new(to.endpoint());
     for spec in specs {
         request = request.with(spec.parse::<PortSpec>()?);
     }

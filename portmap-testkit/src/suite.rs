@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use crate::descriptors;
 use crate::error::BoxError;
 use crate::need::Need;
 use crate::sandbox::{self, Sandbox};
@@ -69,7 +70,8 @@ impl Suite {
     }
 
     /// Runs the tests that the arguments choose and prints how they went. If one of them needs
-    /// namespaces, the sandbox is entered first; `--list` never enters it.
+    /// namespaces, the sandbox is entered first; `--list` never enters it. The soft limit of descriptors
+    /// is raised to the hard one, for the process and what it starts.
     pub fn run(self) -> ExitCode {
         let Self { args, limit, tests } = self;
         let sandbox: Arc<OnceLock<Result<Sandbox, String>>> = Arc::default();
@@ -80,6 +82,9 @@ impl Suite {
             let trial = trial(test, limit, Arc::clone(&sandbox));
             enter |= needs_sandbox && !args.is_filtered_out(&trial);
             trials.push(trial);
+        }
+        if let Err(error) = descriptors::raise() {
+            eprintln!("the limit of open descriptors stays as it is: {error}");
         }
         if enter && !args.list {
             let entered = sandbox::enter().map_err(|error| chain(&error));

@@ -15,6 +15,7 @@ mod forge;
 mod hybrid;
 mod invalid;
 mod limits;
+mod link_local;
 mod matrix;
 mod model;
 mod nat;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     faults::tests(&mut suite);
     flows::tests(&mut suite);
     limits::tests(&mut suite);
+    link_local::tests(&mut suite);
     udp::tests(&mut suite);
     udp_ends::tests(&mut suite);
     uplinks::tests(&mut suite);

@@ -21,7 +21,7 @@ pub(crate) fn request(to: Endpoint, specs: &[&str]) -> Result<Publish, BoxError>
 }
 
 pub(crate) fn dual(container: &Container) -> Endpoint {
-    Endpoint::dual(container.addr4(), container.addr6())
+    container.endpoint()
 }
 
 /// A lab's bridge as the rules know it.

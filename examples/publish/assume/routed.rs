@@ -16,7 +16,7 @@ pub(crate) fn routed(networks: &[Network], requests: &[Publish]) -> Vec<String> 
 
 fn said(endpoint: Endpoint, mapping: &Mapping) -> String {
     let (protocol, ports) = (mapping.protocol(), mapping.container_ports());
-    let addrs = endpoint.addrs().map(|addr| format!("{}:{ports}", HostAddr::Ip(addr)));
+    let addrs = endpoint.addrs().map(|addr| format!("{}:{ports}", HostAddr::from(addr)));
     let addrs = addrs.collect::<Vec<_>>().join(", ");
     let unused = match mapping.host_port() {
         HostPort::Exact(ports) | HostPort::AnyOf(ports) => format!("host port {ports} is not used"),

@@ -98,7 +98,8 @@ async fn inside(
 }
 
 fn endpoint(v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Endpoint {
-    v6.map_or(v4.into(), |v6| Endpoint::dual(v4, v6))
+    // A bridge's own addresses are of two families.
+    v6.and_then(|v6| Endpoint::dual(v4, v6).ok()).unwrap_or_else(|| v4.into())
 }
 
 fn request(endpoint: Endpoint, specs: &[PortSpec]) -> Publish {

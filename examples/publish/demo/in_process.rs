@@ -24,7 +24,7 @@ impl InProcess {
         let mut webapps = JoinSet::new();
         for spec in specs {
             let free = Mapping::new(spec.protocol(), HostPort::Ephemeral, spec.container_ports())?
-                .on(Ipv4Addr::LOCALHOST.into());
+                .on(Ipv4Addr::LOCALHOST);
             let to_loopback = Publish::new(Ipv4Addr::LOCALHOST).with(free);
             for reserved in Reservation::take(&to_loopback).await?.into_reserved() {
                 let (binding, sockets) = reserved.serve()?;

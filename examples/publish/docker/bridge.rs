@@ -40,7 +40,7 @@ pub(super) async fn place(
     attachment: &Attachment,
 ) -> Result<Option<(Endpoint, Option<Network>)>, BoxError> {
     let endpoint = match (attachment.v4.parse::<Ipv4Addr>(), attachment.v6.parse::<Ipv6Addr>()) {
-        (Ok(v4), Ok(v6)) => Endpoint::dual(v4, v6),
+        (Ok(v4), Ok(v6)) => Endpoint::dual(v4, v6)?,
         (Ok(v4), Err(_)) => v4.into(),
         (Err(_), Ok(v6)) => v6.into(),
         (Err(_), Err(_)) => return Ok(None),

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A name or an ID of a container, in the form that Docker gives them: what stands in a request's path needs no escapes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ContainerName(String);
 
 impl FromStr for ContainerName {

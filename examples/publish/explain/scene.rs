@@ -56,7 +56,7 @@ impl Scene {
         };
         let is_here = match binding.host_addr() {
             HostAddr::Any => true,
-            HostAddr::Ip(own) => Family::of(own) == family,
+            HostAddr::Ip(own) => Family::of(own.addr()) == family,
         };
         // A socket takes clients of the other family, too: what becomes of these is to be said as well.
         let container = binding.endpoint().toward(of_family);
@@ -103,8 +103,12 @@ impl Scene {
     pub(super) fn calls(&self, binding: &Binding, unpublished: Port) -> Vec<Call> {
         let port = binding.host_ports().first().number();
         let inside = binding.container_ports().first().number();
-        let loopback = match (binding.host_addr(), self.family) {
-            (HostAddr::Ip(own), family) if own.is_loopback() && Family::of(own) == family => own,
+        let own = match binding.host_addr() {
+            HostAddr::Ip(own) => Some(own.addr()),
+            HostAddr::Any => None,
+        };
+        let loopback = match (own, self.family) {
+            (Some(own), family) if own.is_loopback() && Family::of(own) == family => own,
             (_, Family::Ipv4) => Ipv4Addr::LOCALHOST.into(),
             (_, Family::Ipv6) => Ipv6Addr::LOCALHOST.into(),
         };
@@ -141,6 +145,7 @@ impl Scene {
 /// The host's address on its LAN: the one that is published on, else an example that is in nobody's way.
 fn lan(binding: &Binding, family: Family, networks: &[Network]) -> Option<IpNet> {
     if let HostAddr::Ip(own) = binding.host_addr()
+        && let own = own.addr()
         && Family::of(own) == family
         && !(own.is_loopback() || own.is_unspecified())
     {

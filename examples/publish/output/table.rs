@@ -49,7 +49,7 @@ impl Display for Table {
 }
 
 fn row(protocol: Protocol, host: String, endpoint: Endpoint, ports: PortRange) -> [String; 3] {
-    let addrs = endpoint.addrs().map(|addr| format!("{}:{ports}", HostAddr::Ip(addr)));
+    let addrs = endpoint.addrs().map(|addr| format!("{}:{ports}", HostAddr::from(addr)));
     [protocol.to_string(), host, addrs.collect::<Vec<_>>().join(", ")]
 }
 

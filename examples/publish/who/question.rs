@@ -1,8 +1,8 @@
 //! Which ports are meant.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{net::Ipv4Addr, str::FromStr};
 
-use portmap::{BoxError, HostAddr, PortRange, Protocol};
+use portmap::{BoxError, HostAddr, HostIp, PortRange, Protocol};
 
 /// `[IP:]PORT[-END][/PROTO]`, IPv6 in brackets.
 #[derive(Clone, Debug)]
@@ -38,13 +38,13 @@ impl FromStr for Question {
     }
 }
 
-fn address(text: &str) -> Result<IpAddr, BoxError> {
+fn address(text: &str) -> Result<HostIp, BoxError> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let read = match bare {
-        Some(v6) => v6.parse().map(IpAddr::V6),
-        None => text.parse().map(IpAddr::V4),
-    };
-    read.map_err(|_| {
-        format!("{text:?} is not an IP address; one of IPv6 stands in brackets").into()
-    })
+    // Brackets are for IPv6, and it is in brackets.
+    match bare.unwrap_or(text).parse::<Ipv4Addr>().is_ok() == bare.is_none() {
+        true => Ok(bare.unwrap_or(text).parse()?),
+        false => {
+            Err(format!("{text:?} is not an IP address; one of IPv6 stands in brackets").into())
+        }
+    }
 }

@@ -30,7 +30,8 @@ use crate::{Binding, Error, Lease, PortMapper, Publish, Reservation};
 /// does every other error: then all is undone.
 ///
 /// Where the rules answer with other bindings than those that were asked for, as a routed network does, which opens the
-/// container's own ports, the host ports are freed and the proxy is not asked.
+/// container's own ports, the host ports are freed and the proxy is not asked for them: only for those mappings that the
+/// rules do not support.
 #[derive(Clone, Debug)]
 pub struct HybridMapper<P, R> {
     proxy: P,
@@ -54,19 +55,23 @@ impl<P, R> HybridMapper<P, R> {
 
 impl<P: PortMapper, R: PortMapper> PortMapper for HybridMapper<P, R> {
     async fn publish(&self, request: Publish) -> Result<Lease, Error> {
-        let reservation = Reservation::take(&request).await?;
-        let bindings: Vec<_> = reservation.bindings().cloned().collect();
-        let reserved = reservation.reserved().iter().cloned();
-        let request = reserved.fold(Publish::new(request.endpoint()), Publish::with_reserved);
-
-        let mut rules = Share::ask(&self.rules, &request).await?;
-        if need_no_host_port(&rules.lease, &bindings) {
-            return Ok(rules.lease);
-        }
+        let mut reservation = Reservation::take(&request).await?;
+        let mut rules = Share::ask(&self.rules, &reservation.request(request.endpoint())).await?;
         if self.require_rules && !rules.refused.is_empty() {
             give_back(rules.lease).await;
             return Err(rules.refused.swap_remove(0).1);
         }
+        let mut bindings: Vec<_> = reservation.bindings().cloned().collect();
+        if need_no_host_port(&rules.lease, &bindings) {
+            if rules.refused.is_empty() {
+                return Ok(rules.lease);
+            }
+            let refused: HashSet<_> = rules.refused.iter().map(|(binding, _)| binding).collect();
+            reservation.retain(|binding| refused.contains(binding));
+            bindings = rules.lease.bindings().to_vec();
+            bindings.extend(reservation.bindings().cloned());
+        }
+        let request = reservation.request(request.endpoint());
         let mut proxy = match Share::ask(&self.proxy, &request).await {
             Ok(proxy) => proxy,
             Err(error) => {
@@ -91,6 +96,7 @@ impl<P: PortMapper, R: PortMapper> PortMapper for HybridMapper<P, R> {
     }
 }
 
+/// Whether the rules lead to the container by other ports than those of the host that were asked for.
 fn need_no_host_port(rules: &Lease, asked: &[Binding]) -> bool {
     let asked: HashSet<_> = asked.iter().collect();
     let given = rules.bindings();

@@ -49,22 +49,26 @@ fn rotated(
     let blocks = (ports.len() + 1).saturating_sub(len);
     (0..blocks).filter_map(move |place| ports.nth((start % blocks + place) % blocks)).filter(
         move |first| {
-            PortRange::starting_at(*first, len)
-                .is_some_and(|block| !reserved.iter().any(|range| range.overlaps(block)))
+            PortRange::starting_at(*first, len).is_some_and(|block| is_clear(block, &reserved))
         },
     )
 }
 
-/// Reads `8080,9148-9150`; nothing at all on most hosts.
+/// Whether no port of a block is reserved. The ranges are in order, and do not overlap.
+fn is_clear(block: PortRange, reserved: &[PortRange]) -> bool {
+    let next = reserved.partition_point(|range| range.last() < block.first());
+    reserved.get(next).is_none_or(|range| !range.overlaps(block))
+}
+
+/// Reads `8080,9148-9150`, as the kernel has it: in order. Nothing at all on most hosts.
 fn parse_reserved(text: &str) -> Vec<PortRange> {
     let ranges = text.trim().split(',');
     ranges.filter_map(|range| range.parse().ok()).collect()
 }
 
 fn read(path: &str) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|error| {
-        Error::new(ErrorKind::Backend, format!("{path} cannot be read")).with_source(error)
-    })
+    fs::read_to_string(path)
+        .map_err(|error| Error::of_io(format_args!("{path} cannot be read"), error))
 }
 
 #[cfg(test)]

@@ -1,30 +1,21 @@
 //! Taking host ports: all of a request, or none.
 
 mod candidates;
+mod claim;
+mod conflict;
+mod door;
 mod host_socket;
 mod socket;
+mod take;
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::os::fd::OwnedFd;
 
 use socket2::SockRef;
-use tokio::{task, time::sleep};
 
 pub use host_socket::HostSocket;
 
-use crate::{
-    Binding, Endpoint, Error, ErrorKind, HostPort, Mapping, Port, PortRange, Publish,
-    reserve::socket::Refusal,
-};
-
-/// How many sockets are opened before other tasks get a turn: about a millisecond's worth.
-const SOCKETS_A_TURN: usize = 64;
-
-/// How long a port may have no holder and still be taken, and how often it is tried again. Between fork and exec a child has
-/// what its parent had open: where a process starts others, a port that was just released is taken for that long, by
-/// nobody who could be seen. A holder that cannot be seen for lack of privilege is
-/// waited for as well, 30 ms in all.
-const ORPHANED: Duration = Duration::from_millis(10);
-const ATTEMPTS_AT_AN_ORPHAN: usize = 3;
+use self::{claim::Claim, door::Door};
+use crate::{Binding, Endpoint, Error, ErrorKind, HostPort, Publish};
 
 /// The host sockets of one request, bound and not served. Dropping it frees them.
 ///
@@ -76,7 +67,7 @@ impl Reservation {
         for (place, mapping) in order {
             let reserved = match request.reserved(place) {
                 Some(reserved) => vec![reserved.clone()],
-                None => reserve(mapping, request.endpoint()).await?,
+                None => take::take(mapping, request.endpoint()).await?,
             };
             taken.push((place, reserved));
         }
@@ -93,6 +84,16 @@ impl Reservation {
     /// Each binding with its sockets, in the order of the request.
     pub fn reserved(&self) -> &[Reserved] {
         &self.reserved
+    }
+
+    /// A request that [brings](Publish::with_reserved) all of it.
+    pub(crate) fn request(&self, endpoint: Endpoint) -> Publish {
+        self.reserved.iter().cloned().fold(Publish::new(endpoint), Publish::with_reserved)
+    }
+
+    /// Frees the host ports of other bindings.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Binding) -> bool) {
+        self.reserved.retain(|reserved| keep(reserved.binding()));
     }
 
     /// The same, to be served.
@@ -123,7 +124,9 @@ impl Reserved {
                 Error::new(ErrorKind::Backend, message).with_source(error)
             })?;
         }
-        Ok(Self { binding, sockets: sockets.into_iter().map(HostSocket::of).collect() })
+        let claim = Claim::new(binding.clone());
+        let sockets = sockets.into_iter().map(|socket| HostSocket::of(socket, &claim)).collect();
+        Ok(Self { binding, sockets })
     }
 
     /// What will be in force.
@@ -136,20 +139,29 @@ impl Reserved {
         &self.sockets
     }
 
-    /// Lets clients in, and hands over the sockets, socket *n* for host port *n*.
+    /// Lets clients in, and hands over the sockets, socket *n* for host port *n*: to the only one who serves them.
     ///
-    /// TCP ones listen then. [`HostSocket::refuse`] is the way back.
+    /// TCP ones listen then. [`HostSocket::refuse`] is the way back, and so is dropping the sockets.
     ///
     /// # Errors
-    /// [`Backend`](ErrorKind::Backend) where the kernel does not let a socket listen.
+    /// [`Busy`](ErrorKind::Busy) where a clone of this is being served, until the last of the sockets that it handed over has
+    /// gone: two who accept from one socket would take each other's clients, and one who stops would refuse the other's.
+    /// Where the kernel does not let a socket listen, what [`Error::of_io`] makes of its answer; none of them does then.
     pub fn serve(self) -> Result<(Binding, Vec<HostSocket>), Error> {
-        for socket in &self.sockets {
-            socket::serve(self.binding.protocol(), socket).map_err(|error| {
-                let message = format!("{} cannot be opened to clients", self.binding);
-                Error::new(ErrorKind::Backend, message).with_source(error)
+        let Self { binding, sockets } = self;
+        let Some(first) = sockets.first() else { return Ok((binding, sockets)) };
+        let fds = sockets.iter().map(HostSocket::fd);
+        let Some(door) = Door::new(first.claim(), fds) else {
+            let message = format!("{binding} is being served already");
+            return Err(Error::new(ErrorKind::Busy, message));
+        };
+        for socket in &sockets {
+            door::open(binding.protocol(), socket).map_err(|error| {
+                Error::of_io(format!("{binding} cannot be opened to clients"), error)
             })?;
         }
-        Ok((self.binding, self.sockets))
+        let sockets = sockets.into_iter().map(|socket| socket.behind(&door)).collect();
+        Ok((binding, sockets))
     }
 }
 
@@ -163,75 +175,3 @@ impl PartialEq for Reserved {
 }
 
 impl Eq for Reserved {}
-
-/// Takes the first candidate that is free on all addresses of the mapping.
-async fn reserve(mapping: &Mapping, endpoint: Endpoint) -> Result<Vec<Reserved>, Error> {
-    let protocol = mapping.protocol();
-    let is_exact = matches!(mapping.host_port(), HostPort::Exact(_));
-    let mut first_refusal = None;
-    let mut opened = 0;
-    for first in candidates::of(mapping)? {
-        let mut taken = take_block(mapping, endpoint, first, &mut opened).await;
-        for _ in 0..ATTEMPTS_AT_AN_ORPHAN {
-            match &taken {
-                Err(refusal) if is_exact && refusal.is_by_nobody(protocol) => {}
-                _ => break,
-            }
-            sleep(ORPHANED).await;
-            taken = take_block(mapping, endpoint, first, &mut opened).await;
-        }
-        match taken {
-            Ok(reserved) => return Ok(reserved),
-            Err(refusal) if refusal.concerns_the_port() => {
-                first_refusal.get_or_insert(refusal);
-            }
-            Err(refusal) => return Err(refusal.into_error(protocol)),
-        }
-    }
-    let wanted: PortRange = match mapping.host_port() {
-        HostPort::Exact(ports) | HostPort::AnyOf(ports) => ports,
-        HostPort::Ephemeral => candidates::ephemeral_ports()?,
-    };
-    let cause = first_refusal.map(|refusal| refusal.into_error(protocol));
-    match (mapping.host_port(), cause) {
-        (HostPort::Exact(_), Some(cause)) => Err(cause),
-        (_, cause) => {
-            let message = match mapping.container_ports().len() {
-                1 => format!("no port of {wanted}/{protocol} is free"),
-                n => format!("no {n} neighbouring ports of {wanted}/{protocol} are free"),
-            };
-            let error = Error::new(ErrorKind::AddrInUse, message);
-            Err(match cause {
-                Some(cause) => error.with_source(cause),
-                None => error,
-            })
-        }
-    }
-}
-
-/// Takes the ports from `first` on, on every address of the mapping, or none.
-async fn take_block(
-    mapping: &Mapping,
-    endpoint: Endpoint,
-    first: Port,
-    opened: &mut usize,
-) -> Result<Vec<Reserved>, Refusal> {
-    let mut taken = Vec::new();
-    for host_addr in mapping.host() {
-        let ports = mapping.container_ports();
-        let Some(binding) = Binding::new(mapping.protocol(), host_addr, first, endpoint, ports)
-        else {
-            continue;
-        };
-        let mut sockets = Vec::with_capacity(ports.len());
-        for port in binding.host_ports().iter() {
-            sockets.extend(socket::open(mapping.protocol(), host_addr, port)?);
-            *opened += 1;
-            if opened.is_multiple_of(SOCKETS_A_TURN) {
-                task::yield_now().await;
-            }
-        }
-        taken.push(Reserved { binding, sockets });
-    }
-    Ok(taken)
-}

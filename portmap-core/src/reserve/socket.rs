@@ -2,17 +2,13 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
 };
 
 use nix::errno::Errno;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
-use super::HostSocket;
-use crate::{Error, ErrorKind, HostAddr, Port, Protocol, holder::holders};
-
-/// As many connections waiting as `net.core.somaxconn` allows: the kernel lowers the number to that.
-const BACKLOG: i32 = i32::MAX;
+use crate::{Error, ErrorKind, HostAddr, HostIp, Port, Protocol};
 
 /// A host port that could not be had.
 #[derive(Debug)]
@@ -27,13 +23,13 @@ pub(super) fn open(
     protocol: Protocol,
     host: HostAddr,
     port: Port,
-) -> Result<Option<HostSocket>, Refusal> {
+) -> Result<Option<Socket>, Refusal> {
     if protocol == Protocol::Sctp {
         return Ok(None);
     }
     let number = port.number();
     let opened = match host {
-        HostAddr::Ip(ip) => bind(protocol, SocketAddr::new(ip, number), true),
+        HostAddr::Ip(ip) => addr_of(ip, number).and_then(|addr| bind(protocol, addr, true)),
         HostAddr::Any => {
             let dual = bind(protocol, (Ipv6Addr::UNSPECIFIED, number).into(), false);
             match dual {
@@ -44,7 +40,15 @@ pub(super) fn open(
             }
         }
     };
-    opened.map(HostSocket::of).map(Some).map_err(|error| Refusal { host, port, error })
+    opened.map(Some).map_err(|error| Refusal { host, port, error })
+}
+
+/// What to bind to, with the number of its link in the network namespace of the calling thread.
+fn addr_of(ip: HostIp, port: u16) -> io::Result<SocketAddr> {
+    Ok(match (ip.addr(), ip.zone()) {
+        (IpAddr::V6(v6), Some(zone)) => SocketAddrV6::new(v6, port, 0, zone.index()?).into(),
+        (addr, _) => SocketAddr::new(addr, port),
+    })
 }
 
 fn bind(protocol: Protocol, addr: SocketAddr, only_v6: bool) -> io::Result<Socket> {
@@ -69,76 +73,53 @@ fn bind(protocol: Protocol, addr: SocketAddr, only_v6: bool) -> io::Result<Socke
     Ok(socket)
 }
 
-/// Lets clients in.
-pub(super) fn serve(protocol: Protocol, socket: &HostSocket) -> io::Result<()> {
-    let socket = SockRef::from(socket);
-    if protocol == Protocol::Tcp {
-        // Accepted connections inherit it: without it, those in TIME_WAIT would keep the port from being taken again.
-        socket.set_reuse_address(true)?;
-        socket.listen(BACKLOG)?;
-    }
-    Ok(())
-}
-
 fn errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
 impl Refusal {
+    pub(super) const fn wanted(&self) -> (HostAddr, Port) {
+        (self.host, self.port)
+    }
+
     /// Whether another port might do.
     pub(super) fn concerns_the_port(&self) -> bool {
         matches!(errno(&self.error), Errno::EADDRINUSE | Errno::EACCES)
     }
 
-    /// Whether the port is taken and nobody can be seen who has it.
-    pub(super) fn is_by_nobody(&self, protocol: Protocol) -> bool {
+    /// Whether somebody has the port.
+    pub(super) fn is_conflict(&self) -> bool {
         errno(&self.error) == Errno::EADDRINUSE
-            && holders(protocol, self.host, self.port.into())
-                .iter()
-                .all(|holder| holder.processes().is_empty())
     }
 
     pub(super) fn into_error(self, protocol: Protocol) -> Error {
         let Self { host, port, error } = self;
         let wanted = format!("{host}:{port}/{protocol}");
-        let (kind, message) = match errno(&error) {
-            Errno::EADDRINUSE => {
-                let message = match holders(protocol, host, port.into()).first() {
-                    Some(holder) => holder.to_string(),
-                    None => format!("{wanted} is in use"),
-                };
-                // The number says no more than the kind does.
-                return Error::new(ErrorKind::AddrInUse, message);
-            }
-            Errno::EADDRNOTAVAIL => {
-                let message = match host {
-                    HostAddr::Ip(ip) => format!("{ip} is not an address of this host"),
-                    HostAddr::Any => format!("{wanted} is not available"),
-                };
+        let (kind, message) = match (errno(&error), host) {
+            // The number says no more than the kind does.
+            (Errno::EADDRNOTAVAIL, HostAddr::Ip(ip)) => {
+                let message = format!("{ip} is not an address of this host");
                 return Error::new(ErrorKind::AddrNotAvailable, message);
             }
-            Errno::EACCES | Errno::EPERM => {
+            (Errno::EADDRNOTAVAIL, HostAddr::Any) => {
+                let message = format!("{wanted} is not available");
+                return Error::new(ErrorKind::AddrNotAvailable, message);
+            }
+            (Errno::ENODEV, HostAddr::Ip(ip)) => {
+                let zone = ip.zone().map_or(String::new(), |zone| format!(" {zone}"));
+                let message = format!("{ip} is not an address of this host: no interface{zone}");
+                return Error::new(ErrorKind::AddrNotAvailable, message);
+            }
+            (Errno::EACCES | Errno::EPERM, _) => {
                 let hint =
                     "a port below net.ipv4.ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE";
                 (ErrorKind::Denied, format!("{wanted} is not permitted: {hint}"))
             }
-            Errno::EMFILE => {
-                let message = format!("{wanted}: RLIMIT_NOFILE allows no further socket");
-                (ErrorKind::Exhausted, message)
-            }
-            Errno::ENFILE => {
-                let message = format!("{wanted}: the host's fs.file-max is reached");
-                (ErrorKind::Exhausted, message)
-            }
-            Errno::ENOBUFS | Errno::ENOMEM => {
-                let message = format!("{wanted}: the kernel has no memory for a further socket");
-                (ErrorKind::Exhausted, message)
-            }
-            Errno::EAFNOSUPPORT => {
+            (Errno::EAFNOSUPPORT, _) => {
                 let message = format!("{wanted}: this kernel has no such address family");
                 (ErrorKind::AddrNotAvailable, message)
             }
-            _ => (ErrorKind::Backend, format!("{wanted} cannot be reserved")),
+            _ => return Error::of_io(format!("{wanted} cannot be reserved"), error),
         };
         Error::new(kind, message).with_source(error)
     }

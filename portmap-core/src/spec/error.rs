@@ -2,7 +2,7 @@
 
 use std::{error, fmt};
 
-use crate::{MappingError, PortError, UnknownProtocol};
+use crate::{HostIpError, MappingError, PortError, UnknownProtocol};
 
 /// Which port of a [`PortSpec`](super::PortSpec) an error speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub enum PortSpecError {
     Protocol(UnknownProtocol),
     /// What stands in the address's place is not an IP address.
     NotAnAddress(String),
+    /// The host address has a zone that it cannot have.
+    Zone(HostIpError),
     /// An IP address stands in the host port's place, as in `127.0.0.1:80`.
     AddressAsPort(String),
     /// A bracket is opened and not closed.
@@ -68,7 +70,8 @@ impl fmt::Display for PortSpecError {
             Self::NotAnAddress(text) if text.is_empty() => f.write_str(
                 "host address is empty; leave its colon out for every address, or write [::] for those of IPv6",
             ),
-            Self::NotAnAddress(text) => write!(f, "host address {text:?} is not an IP address"),
+            Self::NotAnAddress(text) => HostIpError::NotAnAddress(text.clone()).fmt(f),
+            Self::Zone(error) => error.fmt(f),
             Self::AddressAsPort(addr) => {
                 write!(f, "host port {addr:?} is an address; a free port of it is {addr}::PORT")
             }
@@ -88,6 +91,15 @@ impl error::Error for PortSpecError {}
 impl From<MappingError> for PortSpecError {
     fn from(error: MappingError) -> Self {
         Self::Mapping(error)
+    }
+}
+
+impl From<HostIpError> for PortSpecError {
+    fn from(error: HostIpError) -> Self {
+        match error {
+            HostIpError::NotAnAddress(text) => Self::NotAnAddress(text),
+            zone => Self::Zone(zone),
+        }
     }
 }
 

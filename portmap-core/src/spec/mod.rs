@@ -6,11 +6,11 @@ mod tests;
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     str::FromStr,
 };
 
-use crate::{HostPort, Mapping, PortRange, Protocol};
+use crate::{HostAddr, HostIp, HostPort, Mapping, PortRange, Protocol};
 
 pub use self::error::{PortSpecError, SpecPart};
 
@@ -24,6 +24,7 @@ pub use self::error::{PortSpecError, SpecPart};
 /// | `8080:80/udp` | host port 8080, UDP |
 /// | `127.0.0.1:8080:80` | the same on one host address |
 /// | `[2001:db8::1]::80` | a free ephemeral port of one IPv6 host address |
+/// | `[fe80::1%eth0]:8080:80` | host port 8080 of a link-local address, which needs its interface |
 /// | `8000-8010:80` | the lowest free port of the eleven |
 /// | `8000-8010:9000-9010` | eleven ports, one to one |
 /// | `1000-1005/udp` | six neighbouring free ephemeral host ports |
@@ -36,7 +37,7 @@ pub use self::error::{PortSpecError, SpecPart};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PortSpec {
     protocol: Protocol,
-    host_addr: Option<IpAddr>,
+    host_addr: Option<HostIp>,
     host_port: HostPort,
     container_ports: PortRange,
 }
@@ -48,7 +49,7 @@ impl PortSpec {
     }
 
     /// The host address; `None` is every address of both families.
-    pub const fn host_addr(&self) -> Option<IpAddr> {
+    pub const fn host_addr(&self) -> Option<HostIp> {
         self.host_addr
     }
 
@@ -90,14 +91,17 @@ impl FromStr for PortSpec {
 }
 
 /// Takes the host address off the front: what is in brackets, or what stands before the second last colon.
-fn split_host_addr(text: &str) -> Result<(Option<IpAddr>, &str), PortSpecError> {
+fn split_host_addr(text: &str) -> Result<(Option<HostIp>, &str), PortSpecError> {
     if let Some(rest) = text.strip_prefix('[') {
         let (addr, ports) =
             rest.split_once(']').ok_or_else(|| PortSpecError::UnclosedBracket(text.to_owned()))?;
-        let addr: Ipv6Addr =
-            addr.parse().map_err(|_| PortSpecError::NotAnAddress(addr.to_owned()))?;
+        // Brackets are for IPv6 alone, as in a URL.
+        if addr.parse::<Ipv4Addr>().is_ok() {
+            return Err(PortSpecError::NotAnAddress(addr.to_owned()));
+        }
+        let addr: HostIp = addr.parse()?;
         return match ports.strip_prefix(':').map(|ports| (ports, ports.matches(':').count())) {
-            Some((ports, 1)) => Ok((Some(addr.to_canonical()), ports)),
+            Some((ports, 1)) => Ok((Some(addr), ports)),
             Some((_, 2..)) => Err(PortSpecError::TooManyColons(text.to_owned())),
             _ => Err(PortSpecError::MissingPorts(text.to_owned())),
         };
@@ -106,8 +110,7 @@ fn split_host_addr(text: &str) -> Result<(Option<IpAddr>, &str), PortSpecError> 
         0 | 1 => Ok((None, text)),
         2 => {
             let (addr, ports) = text.split_once(':').unwrap_or((text, ""));
-            let addr = addr.parse().map_err(|_| PortSpecError::NotAnAddress(addr.to_owned()))?;
-            Ok((Some(addr), ports))
+            Ok((Some(addr.parse()?), ports))
         }
         _ => Err(PortSpecError::TooManyColons(text.to_owned())),
     }
@@ -131,10 +134,8 @@ fn pair(host: PortRange, container: PortRange) -> HostPort {
 
 impl fmt::Display for PortSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host_addr {
-            Some(IpAddr::V4(addr)) => write!(f, "{addr}:")?,
-            Some(IpAddr::V6(addr)) => write!(f, "[{addr}]:")?,
-            None => {}
+        if let Some(addr) = self.host_addr {
+            write!(f, "{}:", HostAddr::Ip(addr))?;
         }
         match self.host_port {
             HostPort::Exact(ports) | HostPort::AnyOf(ports) => write!(f, "{ports}:")?,

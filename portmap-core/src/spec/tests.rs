@@ -1,3 +1,5 @@
+use std::net::Ipv6Addr;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -18,8 +20,8 @@ fn exact(first: u16, last: u16) -> HostPort {
 #[test]
 fn every_form_of_the_grammar_is_read() {
     use Protocol::{Sctp, Tcp, Udp};
-    let v4 = || Some("127.0.0.1".parse::<IpAddr>().unwrap());
-    let v6 = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+    let v4 = || Some("127.0.0.1".parse::<HostIp>().unwrap());
+    let v6 = |text: &str| Some(text.parse::<HostIp>().unwrap());
     let cases = [
         ("80", Tcp, None, HostPort::Ephemeral, range(80, 80)),
         (":80", Tcp, None, HostPort::Ephemeral, range(80, 80)),
@@ -33,6 +35,8 @@ fn every_form_of_the_grammar_is_read() {
         ("[::1]:8080:80", Tcp, v6("::1"), exact(8080, 8080), range(80, 80)),
         ("[2001:db8::1]::80/tcp", Tcp, v6("2001:db8::1"), HostPort::Ephemeral, range(80, 80)),
         ("[::ffff:127.0.0.1]::80", Tcp, v4(), HostPort::Ephemeral, range(80, 80)),
+        ("[fe80::1%eth0]:8080:80", Tcp, v6("fe80::1%eth0"), exact(8080, 8080), range(80, 80)),
+        ("[fe80::1%2]::80/udp", Udp, v6("fe80::1%2"), HostPort::Ephemeral, range(80, 80)),
         ("8000-8010:80", Tcp, None, HostPort::AnyOf(range(8000, 8010)), range(80, 80)),
         ("8000-8000:80", Tcp, None, exact(8000, 8000), range(80, 80)),
         ("8000-8010:9000-9010", Tcp, None, exact(8000, 8010), range(9000, 9010)),
@@ -78,7 +82,18 @@ fn an_error_says_what_was_wrong_with_which_part() {
         ("localhost:80:80", "host address \"localhost\" is not an IP address"),
         ("256.0.0.1:80:80", "host address \"256.0.0.1\" is not an IP address"),
         ("[127.0.0.1]:80:80", "host address \"127.0.0.1\" is not an IP address"),
-        ("[fe80::1%eth0]::80", "host address \"fe80::1%eth0\" is not an IP address"),
+        ("[fe80::%1]:80:80%lo", "container port \"80%lo\" is not a number"),
+        ("[fe80::1%]::80", "zone \"\" cannot be the name of an interface"),
+        ("[fe80::1%a:b]::80", "zone \"a:b\" cannot be the name of an interface"),
+        (
+            "[2001:db8::1%eth0]::80",
+            "host address 2001:db8::1 takes no zone: only link-local ones of IPv6 do",
+        ),
+        (
+            "127.0.0.1%lo::80",
+            "host address 127.0.0.1 takes no zone: only link-local ones of IPv6 do",
+        ),
+        ("[nowhere%eth0]::80", "host address \"nowhere%eth0\" is not an IP address"),
         ("[::1", "\"[::1\" has a bracket that is not closed"),
         ("[::1]", "\"[::1]\" has no :HOST:PORT or ::PORT after the address"),
         ("[::1]:80", "\"[::1]:80\" has no :HOST:PORT or ::PORT after the address"),
@@ -96,7 +111,12 @@ fn ports() -> impl Strategy<Value = PortRange> {
 
 fn specs() -> impl Strategy<Value = PortSpec> {
     let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp), Just(Protocol::Sctp)];
-    let host_addr = proptest::option::of(any::<IpAddr>().prop_map(|addr| addr.to_canonical()));
+    let link_local = (any::<u64>(), "[a-z0-9._-]{3,15}").prop_map(|(host, zone)| {
+        let addr = Ipv6Addr::from_bits((0xfe80 << 112) | u128::from(host));
+        HostIp::on_link(addr, zone.parse().unwrap()).unwrap()
+    });
+    let host_addr = prop_oneof![3 => any::<IpAddr>().prop_map(HostIp::from), 1 => link_local];
+    let host_addr = proptest::option::of(host_addr);
     (protocol, host_addr, ports(), 0..3, 1..=u16::MAX).prop_map(
         |(protocol, host_addr, ports, form, single)| {
             let single = Port::try_from(single).unwrap();
@@ -124,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_almost_parses_survives_a_round_trip(text in "[0-9a-f\\[\\]:./-]{0,24}(/(tcp|UDP|x))?") {
+    fn whatever_almost_parses_survives_a_round_trip(text in "[0-9a-f%\\[\\]:./-]{0,24}(/(tcp|UDP|x))?") {
         if let Ok(spec) = text.parse::<PortSpec>() {
             prop_assert_eq!(parse(&spec.to_string()), spec);
         }

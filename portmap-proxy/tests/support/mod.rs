@@ -64,7 +64,7 @@ pub(crate) fn addr(lease: &Lease) -> SocketAddr {
 
 pub(crate) fn addr_of(binding: &Binding) -> SocketAddr {
     let ip = match binding.host_addr() {
-        HostAddr::Ip(ip) => ip,
+        HostAddr::Ip(ip) => ip.addr(),
         HostAddr::Any => "127.0.0.1".parse().unwrap(),
     };
     SocketAddr::new(ip, binding.host_ports().first().number())

@@ -1,6 +1,11 @@
 //! A thread that owns something blocking.
 
-use std::{fmt, io, sync::mpsc, thread};
+use std::{
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::mpsc,
+    thread,
+};
 
 use tokio::sync::oneshot;
 
@@ -30,7 +35,9 @@ impl<S: Send + 'static> Worker<S> {
         let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK);
         let thread = thread.spawn(move || {
             for job in inbox {
-                job(&mut state);
+                // Its caller is told by the end of the channel; the others' jobs are done all the same. What it left half
+                // done is what a job that failed may leave, and is compared with the books as that is.
+                let _ = catch_unwind(AssertUnwindSafe(|| job(&mut state)));
             }
             drop(state);
             drop(end);
@@ -38,7 +45,7 @@ impl<S: Send + 'static> Worker<S> {
         Ok(Self { jobs, ended, thread })
     }
 
-    /// Has the thread do a job, and waits for the outcome; `None` where the thread has ended.
+    /// Has the thread do a job, and waits for the outcome; `None` where the job panicked, or the thread has ended.
     ///
     /// Cancel safety: a job that was handed over is done, whether or not anybody waits.
     pub(crate) async fn run<T: Send + 'static>(
@@ -76,5 +83,18 @@ impl<S: Send + 'static> Worker<S> {
 impl<S> fmt::Debug for Worker<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_not_the_last_one() {
+        let worker = Worker::spawn("test", 1).unwrap();
+        assert_eq!(worker.run(|_| -> i32 { panic!("on purpose") }).await, None);
+        assert_eq!(worker.run(|state| *state).await, Some(1));
+        worker.finish().await;
     }
 }

@@ -23,6 +23,8 @@ pub enum CompileError {
     NotAHost(IpAddr, IpNet),
     /// A host address of one family, a container with none of it, and nobody but NAT to serve it.
     OtherFamily(Box<Binding>),
+    /// A link-local host address, which is one of its link alone, and nobody but NAT to serve it.
+    OnLink(Box<Binding>),
     /// Two bindings want one host port of one address.
     Conflict(Box<(Binding, Binding)>),
 }
@@ -41,6 +43,9 @@ impl fmt::Display for CompileError {
             }
             Self::OtherFamily(binding) => {
                 write!(f, "NAT cannot translate between IPv4 and IPv6: {binding}")
+            }
+            Self::OnLink(binding) => {
+                write!(f, "NAT does not serve a link-local host address: {binding}")
             }
             Self::Conflict(both) => {
                 write!(f, "{} and {} want the same host port", both.0, both.1)

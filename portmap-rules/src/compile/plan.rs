@@ -52,6 +52,13 @@ impl<'a> Plan<'a> {
         let mut claims = Vec::new();
         for binding in bindings {
             let Some(host) = host_in(family, binding.host_addr()) else { continue };
+            // Rules name an address, which may be another host's on another link.
+            if matches!(binding.host_addr(), HostAddr::Ip(ip) if ip.zone().is_some()) {
+                if policy.loopback == Loopback::Nat {
+                    return Err(CompileError::OnLink(Box::new(binding.clone())));
+                }
+                continue;
+            }
             let Some(to) = binding.endpoint().addrs().find(|addr| Family::of(*addr) == family)
             else {
                 if policy.loopback == Loopback::Nat && binding.host_addr() != HostAddr::Any {
@@ -159,7 +166,7 @@ impl Claim<'_> {
 fn host_in(family: Family, host: HostAddr) -> Option<Option<IpAddr>> {
     match host {
         HostAddr::Any => Some(None),
-        HostAddr::Ip(addr) if Family::of(addr) != family => None,
-        HostAddr::Ip(addr) => Some((!addr.is_unspecified()).then_some(addr)),
+        HostAddr::Ip(ip) if Family::of(ip.addr()) != family => None,
+        HostAddr::Ip(ip) => Some((!ip.addr().is_unspecified()).then_some(ip.addr())),
     }
 }

@@ -4,6 +4,8 @@ use std::{error, fmt, io};
 
 use portmap_core::{Error, ErrorKind};
 
+use crate::mapper::failed;
+
 /// Why connection tracking did not do as it was asked. Where it was to forget, entries may be left, and their flows go where
 /// they went before.
 #[derive(Debug)]
@@ -56,6 +58,6 @@ impl error::Error for ConntrackError {
 
 impl From<ConntrackError> for Error {
     fn from(error: ConntrackError) -> Self {
-        Self::new(error.kind(), "connection tracking did not do as it was asked").with_source(error)
+        failed(error.kind(), "connection tracking did not do as it was asked").with_source(error)
     }
 }

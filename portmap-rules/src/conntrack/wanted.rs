@@ -75,8 +75,8 @@ impl<'a> Wanted<'a> {
                     let is_translated = entry.answers != entry.destination;
                     host.covers(entry.destination) && is_translated && reaches()
                 }
-                (Which::Udp, HostAddr::Ip(addr)) if !addr.is_unspecified() => {
-                    addr == entry.destination
+                (Which::Udp, HostAddr::Ip(ip)) if !ip.addr().is_unspecified() => {
+                    ip.addr() == entry.destination
                 }
                 (Which::Udp, all) => {
                     all.covers(entry.destination) && (reaches() || local.has(entry.destination))
@@ -91,7 +91,7 @@ impl<'a> Wanted<'a> {
             let mut bindings = self.ports.values().flatten();
             bindings.any(|binding| match binding.host_addr() {
                 HostAddr::Any => true,
-                HostAddr::Ip(addr) => Family::of(addr) == *family,
+                HostAddr::Ip(ip) => Family::of(ip.addr()) == *family,
             })
         })
     }
@@ -108,7 +108,8 @@ impl<'a> Wanted<'a> {
         let mut few = Vec::new();
         for (port, bindings) in &self.ports {
             for binding in bindings {
-                let HostAddr::Ip(addr @ IpAddr::V4(_)) = binding.host_addr() else { return None };
+                let HostAddr::Ip(ip) = binding.host_addr() else { return None };
+                let addr @ IpAddr::V4(_) = ip.addr() else { return None };
                 if addr.is_unspecified() || few.len() == FEW {
                     return None;
                 }

@@ -1,6 +1,6 @@
 //! The flag of a bridge's ports by which a container reaches itself.
 
-use std::io;
+use std::{collections::BTreeSet, io, mem};
 
 use futures::TryStreamExt as _;
 use rtnetlink::{
@@ -22,7 +22,7 @@ pub(super) struct HairpinPorts {
     netlink: Handle,
     connection: AbortHandle,
     which: Which,
-    set: Vec<(Interface, u32)>,
+    set: BTreeSet<(Interface, u32)>,
 }
 
 /// Which bridges' ports need the flag.
@@ -39,16 +39,20 @@ impl HairpinPorts {
     pub(super) fn open(which: Which) -> io::Result<Self> {
         let (connection, netlink, _) = new_connection()?;
         let connection = tokio::spawn(connection).abort_handle();
-        Ok(Self { netlink, connection, which, set: Vec::new() })
+        Ok(Self { netlink, connection, which, set: BTreeSet::new() })
     }
 
     /// Sets the flag of all ports of a bridge that lack it. A failure is no reason not to publish: one path is not served.
     pub(super) async fn set(&mut self, bridge: Interface) {
-        match self.ports_without(bridge).await {
-            Ok(ports) => {
-                for port in ports {
+        match self.links().await {
+            Ok(links) => {
+                // A port goes with its container.
+                forget_gone(&mut self.set, bridge, &links);
+                let found = find(bridge, &links);
+                let needed = found.filter(|link| self.which == Which::All || is_seen(link));
+                for port in ports_without(needed.map(|link| link.header.index), &links) {
                     if self.switch(port, true).await {
-                        self.set.push((bridge, port));
+                        self.set.insert((bridge, port));
                     }
                 }
             }
@@ -58,7 +62,8 @@ impl HairpinPorts {
 
     /// Takes back the flags that were set on ports of a bridge; a port that has gone took its own along.
     pub(super) async fn restore(&mut self, bridge: Interface) {
-        let (own, others): (Vec<_>, Vec<_>) = self.set.drain(..).partition(|(of, _)| *of == bridge);
+        let all = mem::take(&mut self.set);
+        let (own, others): (BTreeSet<_>, _) = all.into_iter().partition(|(of, _)| *of == bridge);
         self.set = others;
         for (_, port) in own {
             self.switch(port, false).await;
@@ -76,27 +81,15 @@ impl HairpinPorts {
         switched.is_ok()
     }
 
-    async fn ports_without(&self, bridge: Interface) -> Result<Vec<u32>, rtnetlink::Error> {
-        let mut links = Vec::new();
-        let mut dump = self.netlink.link().get().execute();
-        while let Some(link) = dump.try_next().await? {
-            links.push(link);
-        }
-        let is_bridge = |link: &&LinkMessage| {
-            link.attributes.iter().any(
-                |attribute| matches!(attribute, LinkAttribute::IfName(name) if name == bridge.name()),
-            )
-        };
-        let Some(bridge) = links.iter().find(is_bridge) else { return Ok(Vec::new()) };
-        if self.which == Which::Seen && !is_seen(bridge) {
-            return Ok(Vec::new());
-        }
-        let bridge = bridge.header.index;
-        let lacks = |link: &&LinkMessage| {
-            link.attributes.contains(&LinkAttribute::Controller(bridge)) && !has_flag(link)
-        };
-        Ok(links.iter().filter(lacks).map(|link| link.header.index).collect())
+    async fn links(&self) -> Result<Vec<LinkMessage>, rtnetlink::Error> {
+        self.netlink.link().get().execute().try_collect().await
     }
+}
+
+/// A bridge's interface, where it is there.
+fn find(bridge: Interface, links: &[LinkMessage]) -> Option<&LinkMessage> {
+    let is_bridge = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::IfName(name) if name == bridge.name());
+    links.iter().find(|link| link.attributes.iter().any(is_bridge))
 }
 
 /// Whether packets between the bridge's ports meet the rules: by the setting of the network namespace, or the bridge's own.
@@ -116,6 +109,24 @@ fn is_seen(bridge: &LinkMessage) -> bool {
     })
 }
 
+/// The ports of a bridge that lack the flag.
+fn ports_without(bridge: Option<u32>, links: &[LinkMessage]) -> Vec<u32> {
+    let lacks = |link: &&LinkMessage| is_behind(link, bridge) && !has_flag(link);
+    links.iter().filter(lacks).map(|link| link.header.index).collect()
+}
+
+/// Forgets ports of a bridge that are not plugged into it any more.
+fn forget_gone(set: &mut BTreeSet<(Interface, u32)>, bridge: Interface, links: &[LinkMessage]) {
+    let index = find(bridge, links).map(|link| link.header.index);
+    let ports = links.iter().filter(|link| is_behind(link, index));
+    let ports: BTreeSet<u32> = ports.map(|link| link.header.index).collect();
+    set.retain(|(of, port)| *of != bridge || ports.contains(port));
+}
+
+fn is_behind(link: &LinkMessage, bridge: Option<u32>) -> bool {
+    bridge.is_some_and(|index| link.attributes.contains(&LinkAttribute::Controller(index)))
+}
+
 fn has_flag(link: &LinkMessage) -> bool {
     let infos = link.attributes.iter().filter_map(|attribute| match attribute {
         LinkAttribute::LinkInfo(infos) => Some(infos),
@@ -132,5 +143,42 @@ fn has_flag(link: &LinkMessage) -> bool {
 impl Drop for HairpinPorts {
     fn drop(&mut self) {
         self.connection.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, attribute: LinkAttribute) -> LinkMessage {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.attributes.push(attribute);
+        link
+    }
+
+    #[test]
+    fn a_port_is_of_the_bridge_that_it_is_plugged_into() {
+        let links = [
+            link(3, LinkAttribute::IfName("br0".into())),
+            link(4, LinkAttribute::Controller(3)),
+            link(5, LinkAttribute::Controller(9)),
+        ];
+        let bridge = find("br0".parse().unwrap(), &links).map(|link| link.header.index);
+        assert_eq!((bridge, ports_without(bridge, &links)), (Some(3), vec![4]));
+        let gone = find("br1".parse().unwrap(), &links).map(|link| link.header.index);
+        assert_eq!((gone, ports_without(gone, &links)), (None, Vec::new()));
+    }
+
+    #[test]
+    fn ports_that_have_gone_are_forgotten() {
+        let (br0, br1) = ("br0".parse().unwrap(), "br1".parse().unwrap());
+        let links =
+            [link(3, LinkAttribute::IfName("br0".into())), link(4, LinkAttribute::Controller(3))];
+        let mut set = BTreeSet::from([(br0, 4), (br0, 5), (br0, 6), (br1, 5)]);
+        forget_gone(&mut set, br0, &links);
+        assert_eq!(set, BTreeSet::from([(br0, 4), (br1, 5)]));
+        forget_gone(&mut set, br1, &links);
+        assert_eq!(set, BTreeSet::from([(br0, 4)]));
     }
 }

@@ -20,6 +20,7 @@ use portmap_core::{Error, ErrorKind, Lease, PortMapper, Publish};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use dropped::ForwardingDropped;
+pub(crate) use error::failed;
 pub use hold::NetworkLease;
 pub use settings::HostSettings;
 

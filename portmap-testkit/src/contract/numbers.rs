@@ -1,6 +1,7 @@
 //! Which port numbers.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use portmap_core::{HostPort, Mapping, PortRange, Protocol, Publish};
 
@@ -48,8 +49,8 @@ async fn an_ephemeral_port_is_one_number_on_all_addresses(trial: &Trial) -> Test
     let mut asked = Publish::new(request(web, &[])?.endpoint());
     for protocol in trial.protocols() {
         let mapping = Mapping::new(*protocol, HostPort::Ephemeral, "80".parse()?)?;
-        let mapping = mapping.on("127.0.0.1".parse()?).on(host.addr4().into());
-        asked = asked.with(mapping.on(host.addr6().into()));
+        let mapping = mapping.on(Ipv4Addr::LOCALHOST).on(host.addr4());
+        asked = asked.with(mapping.on(host.addr6()));
     }
     let lease = trial.try_publish(asked).await?;
     for protocol in trial.protocols() {

@@ -45,7 +45,7 @@ async fn a_lease_says_what_is_in_force(trial: &Trial) -> TestResult {
     assert_eq!((any.host_addr(), own.host_addr()), (HostAddr::Any, HostAddr::Ip(lan.into())));
     assert_eq!(any.host_ports(), "8080".parse()?);
     assert_eq!((own.host_ports(), own.container_ports()), ("9000-9003".parse()?, "80-83".parse()?));
-    assert_eq!(any.endpoint(), Endpoint::dual(web.addr4(), web.addr6()));
+    assert_eq!(any.endpoint(), web.endpoint());
     trial.release(lease).await
 }
 

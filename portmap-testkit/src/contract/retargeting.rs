@@ -136,5 +136,5 @@ async fn what_it_does_not_lead_elsewhere_stays_as_it_is(trial: &Trial) -> TestRe
 }
 
 fn endpoint(container: &Container) -> Endpoint {
-    Endpoint::dual(container.addr4(), container.addr6())
+    container.endpoint()
 }

@@ -2,7 +2,10 @@
 
 use std::{error, fmt, io, path::PathBuf};
 
+use nix::errno::Errno;
 use portmap_core::{Error, ErrorKind, Foreign};
+
+use crate::mapper::failed;
 
 /// Why iptables could not be changed or read.
 #[derive(Debug)]
@@ -52,11 +55,24 @@ impl IptablesError {
             {
                 ErrorKind::Denied
             }
+            // No descriptor, no process, no memory.
+            Self::Run { source, .. } | Self::Watch(source)
+                if matches!(
+                    errno(source),
+                    Errno::EMFILE | Errno::ENFILE | Errno::EAGAIN | Errno::ENOMEM
+                ) =>
+            {
+                ErrorKind::Exhausted
+            }
             Self::Refused { said, .. } if said.contains("xtables lock") => ErrorKind::Busy,
             Self::Run { .. } | Self::Refused { .. } | Self::Watch(_) => ErrorKind::Backend,
             Self::Closed => ErrorKind::Closed,
         }
     }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
 impl fmt::Display for IptablesError {
@@ -87,6 +103,6 @@ impl error::Error for IptablesError {
 
 impl From<IptablesError> for Error {
     fn from(error: IptablesError) -> Self {
-        Self::new(error.kind(), "iptables could not be changed").with_source(error)
+        failed(error.kind(), "iptables could not be changed").with_source(error)
     }
 }

@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_guard_of_one_loopback_port_goes() {
-        let host = [HostAddr::Ip([127, 0, 0, 1].into())];
+        let host = [HostAddr::Ip(std::net::Ipv4Addr::LOCALHOST.into())];
         let dead = rules("br0=10.0.0.0/24", &host, "10.0.0.2", Hairpin::Bridge);
         let new = rules("br0=10.0.0.0/24", &[], "10.0.0.2", Hairpin::Bridge);
         let deleted = deletions(Family::Ipv4, &Saved::parse(&save(&dead, "ipv4")), &new);

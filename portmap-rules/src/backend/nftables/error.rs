@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use portmap_core::{Error, ErrorKind, Foreign};
 
 use super::NftablesObject;
+use crate::mapper::failed;
 
 /// Why nftables could not be changed. Unless it [says otherwise](Self::is_in_doubt), nothing was.
 #[derive(Debug)]
@@ -129,6 +130,6 @@ impl error::Error for NftablesError {
 
 impl From<NftablesError> for Error {
     fn from(error: NftablesError) -> Self {
-        Self::new(error.kind(), "nftables could not be changed").with_source(error)
+        failed(error.kind(), "nftables could not be changed").with_source(error)
     }
 }

@@ -5,6 +5,7 @@ use std::{error, fmt, io};
 use portmap_core::{Error, ErrorKind};
 
 use super::Sysctl;
+use crate::mapper::failed;
 
 /// Why a setting could not be made, or not be put back.
 #[derive(Debug)]
@@ -45,6 +46,17 @@ impl SysctlError {
     }
 }
 
+impl SysctlError {
+    fn is_read_only(&self) -> bool {
+        match self {
+            Self::Missing(_) => false,
+            Self::Read { source, .. } | Self::Write { source, .. } => {
+                source.kind() == io::ErrorKind::ReadOnlyFilesystem
+            }
+        }
+    }
+}
+
 impl fmt::Display for SysctlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -72,6 +84,11 @@ impl error::Error for SysctlError {
 
 impl From<SysctlError> for Error {
     fn from(error: SysctlError) -> Self {
-        Self::new(error.kind(), "a setting of the kernel could not be changed").with_source(error)
+        let message = "a setting of the kernel could not be changed";
+        match error.is_read_only() {
+            true => Self::new(error.kind(), format!("{message}: /proc/sys is mounted read-only")),
+            false => failed(error.kind(), message),
+        }
+        .with_source(error)
     }
 }
