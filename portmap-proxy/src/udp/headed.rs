@@ -5,7 +5,8 @@ use std::{cell::RefCell, net::UdpSocket};
 use super::{
     Carried,
     batch::{Datagrams, MOST_BYTES, MOST_SEGMENTS},
-    socket::{Cutting, send},
+    cutting::Cutting,
+    socket::send,
 };
 
 thread_local! {

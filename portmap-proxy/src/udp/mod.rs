@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod batch;
+mod cutting;
 mod dial;
 mod forward;
 mod headed;

@@ -2,7 +2,7 @@
 
 use tokio::task::AbortHandle;
 
-use super::{Exchanged, SessionEnding, session::Dialled, socket::Cutting, waiting::Waiting};
+use super::{Exchanged, SessionEnding, cutting::Cutting, session::Dialled, waiting::Waiting};
 use crate::Side;
 
 /// How far a session is.

@@ -19,7 +19,11 @@ use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use socket2::SockRef;
 
-use super::{Carried, batch::Datagrams};
+use super::{
+    Carried,
+    batch::Datagrams,
+    cutting::{Cutting, dispatch},
+};
 
 /// What a listener's socket holds while nobody reads, in bytes: about 10,000 small datagrams. The kernel doubles it and
 /// counts 768 for each.
@@ -83,20 +87,6 @@ pub(super) fn receive(
     kernel()?.recv(socket.into(), buffers, metas)
 }
 
-/// What is known of having the kernel cut datagrams apart on a way out: it refuses where they are larger than the
-/// link's MTU, and where the device lets it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cutting {
-    /// The smallest size that was refused.
-    refused: usize,
-}
-
-impl Default for Cutting {
-    fn default() -> Self {
-        Self { refused: usize::MAX }
-    }
-}
-
 /// Sends to a session's container. What the kernel does not take at once is lost, as on any link that is full.
 pub(super) fn send(socket: &UdpSocket, datagrams: Datagrams<'_>, cutting: &mut Cutting) -> Carried {
     dispatch(datagrams, cutting, |bytes, size| {
@@ -124,29 +114,6 @@ pub(super) fn send_from(
             sent => sent,
         }
     })
-}
-
-/// Sends all in one call where that can be, else one by one.
-fn dispatch(
-    datagrams: Datagrams<'_>,
-    cutting: &mut Cutting,
-    send: impl Fn(&[u8], Option<usize>) -> io::Result<()>,
-) -> Carried {
-    let (count, size) = (datagrams.count(), datagrams.size);
-    if count > 1 && size < cutting.refused {
-        match send(datagrams.bytes, Some(size)) {
-            Ok(()) => return Carried::new(count, datagrams.bytes.len()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Carried::default(),
-            Err(_) => cutting.refused = size,
-        }
-    }
-    let mut carried = Carried::default();
-    for datagram in datagrams.iter() {
-        if send(datagram, None).is_ok() {
-            carried += Carried::new(1, datagram.len());
-        }
-    }
-    carried
 }
 
 /// Sends on a connected socket. An ICMP error that an earlier datagram met is reported to whichever call comes next,
