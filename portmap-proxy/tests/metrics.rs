@@ -172,6 +172,7 @@ fn sessions_have_the_same_and_datagrams() {
         (format!("portmap_datagrams_total{{{of},direction=to_endpoint}}"), 2),
         (format!("portmap_datagrams_total{{{of},direction=to_client}}"), 2),
         (format!("portmap_datagrams_dropped_total{{{of}}}"), 0),
+        (format!("portmap_datagrams_unanswerable_total{{{of}}}"), 0),
         (format!("portmap_duration_seconds{{{of}}}"), 1),
     ] {
         assert_eq!(values.get(&name), Some(&value), "{name}: {values:#?}");

@@ -10,6 +10,7 @@ mod examples;
 mod faults;
 mod flows;
 mod foreign;
+mod forge;
 mod hybrid;
 mod limits;
 mod matrix;
@@ -30,6 +31,7 @@ mod rules_end;
 mod seed;
 mod support;
 mod udp;
+mod udp_ends;
 
 use std::process::ExitCode;
 
@@ -61,5 +63,6 @@ fn main() -> ExitCode {
     flows::tests(&mut suite);
     limits::tests(&mut suite);
     udp::tests(&mut suite);
+    udp_ends::tests(&mut suite);
     suite.run()
 }

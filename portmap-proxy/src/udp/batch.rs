@@ -41,6 +41,8 @@ pub(super) struct Run {
     pub(super) from: SocketAddr,
     /// The address of this host that they came to, where the socket tells it.
     pub(super) to: Option<IpAddr>,
+    /// The interface that they came in by, where the socket tells it.
+    pub(super) by: Option<u32>,
     first: usize,
     pub(super) end: usize,
     size: usize,
@@ -104,6 +106,7 @@ fn run(metas: &[RecvMeta], first: usize) -> Option<Run> {
     let mut run = Run {
         from: meta.addr,
         to: meta.dst_ip,
+        by: meta.interface_index,
         first,
         end: first + 1,
         size: meta.stride,
@@ -122,7 +125,7 @@ impl Run {
         let whole = self.size > 0 && self.bytes.is_multiple_of(self.size);
         let fits = next.stride == self.size || (next.stride == next.len && next.len < self.size);
         let bytes = self.bytes + next.len;
-        (next.addr, next.dst_ip) == (self.from, self.to)
+        (next.addr, next.dst_ip, next.interface_index) == (self.from, self.to, self.by)
             && whole
             && fits
             && next.len > 0
@@ -183,6 +186,9 @@ mod tests {
         let mut other = meta(1, 64, 64);
         other.dst_ip = Some([192, 0, 2, 1].into());
         assert_eq!(runs(&[meta(1, 64, 64), meta(2, 64, 64), meta(1, 64, 64), other]), [1, 1, 1, 1]);
+        let mut by_another_link = meta(1, 64, 64);
+        by_another_link.interface_index = Some(2);
+        assert_eq!(runs(&[meta(1, 64, 64), by_another_link]), [1, 1]);
     }
 
     #[test]

@@ -4,14 +4,17 @@ mod arrivals;
 mod batch;
 mod cutting;
 mod dial;
+mod ends;
 mod forward;
 mod headed;
+mod host;
 mod peer;
 mod relay;
 mod serve;
 mod session;
 mod socket;
 mod table;
+mod unbegun;
 mod waiting;
 
 pub use dial::UdpDial;

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -16,12 +16,12 @@ use super::{
     SessionEnding,
     arrivals::Arrivals,
     batch::{Batch, Datagrams, Run},
+    ends::{Ends, Unanswerable, Way, written_to},
     headed::send_behind,
-    peer::{Open, Peer},
-    session::{Dialled, News},
+    peer::{Dialling, Open, Peer},
+    session::Dialled,
     socket::{send, send_from, tune_listener},
     table::{Flow, Id, Table},
-    waiting::Waiting,
 };
 use crate::{Side, settings::Settings, watch::Counters};
 
@@ -48,8 +48,9 @@ impl Relay {
     ) -> io::Result<Self> {
         tune_listener(&socket)?;
         let bound = SockRef::from(&socket).local_addr()?.as_socket();
+        let bound = bound.ok_or(io::ErrorKind::Unsupported)?;
         Ok(Self {
-            bound: bound.ok_or(io::ErrorKind::Unsupported)?,
+            bound,
             arrivals: Arrivals::new(socket.clone())?,
             socket,
             sessions: Table::new(settings.session_limit, settings.session_idle),
@@ -68,24 +69,25 @@ impl Relay {
         self.arrivals.receive(batch)
     }
 
-    /// The session that datagrams belong to, whether or not there is one.
-    pub(super) fn flow(&self, run: &Run) -> Flow {
-        Flow { client: run.from, local: run.to.unwrap_or(self.bound.ip()) }
+    /// The session that datagrams belong to, whether or not there is one, if they can be answered.
+    pub(super) fn flow(&self, run: &Run) -> Result<Flow, Unanswerable> {
+        let destination = run.to.unwrap_or(self.bound.ip());
+        Ends { source: run.from, destination, interface: run.by.unwrap_or_default() }.flow()
     }
 
     /// The host address and port of a session.
-    pub(super) fn used(&self, local: IpAddr) -> SocketAddr {
-        SocketAddr::new(local, self.bound.port())
+    pub(super) fn used(&self, flow: &Flow) -> SocketAddr {
+        written_to(flow, self.bound.port())
     }
 
     pub(super) fn find(&self, flow: &Flow) -> Option<Id> {
         self.sessions.find(flow)
     }
 
-    /// Begins a session; where there are too many, another one goes for it. Says whether one did.
-    pub(super) fn begin(&mut self, flow: Flow, now: Instant) -> (Id, bool) {
-        let (id, evicted) =
-            self.sessions.insert(flow, Peer::Opening(Waiting::default(), None), now);
+    /// Begins a session with a client whose first datagram came in by this interface; where there
+    /// are too many, another one goes for it. Says whether one did.
+    pub(super) fn begin(&mut self, flow: Flow, arrived_by: u32, now: Instant) -> (Id, bool) {
+        let (id, evicted) = self.sessions.insert(flow, Peer::opening(arrived_by), now);
         let full = evicted.is_some();
         self.end(evicted, SessionEnding::Evicted);
         (id, full)
@@ -93,8 +95,8 @@ impl Relay {
 
     /// Tells who dials for a session.
     pub(super) fn dialled_by(&mut self, id: Id, service: AbortHandle) {
-        if let Some((_, Peer::Opening(_, by))) = self.sessions.get(id) {
-            *by = Some(service);
+        if let Some((_, Peer::Opening(dialling))) = self.sessions.get(id) {
+            dialling.service = Some(service);
         }
     }
 
@@ -130,20 +132,15 @@ impl Relay {
         }
     }
 
-    /// Takes note of what became of a session.
-    pub(super) fn learn(&mut self, news: News) -> io::Result<()> {
-        match news {
-            News::Open(id, dialled) => self.open(id, dialled),
-            News::Over(id) => {
-                let over = self.sessions.remove(id);
-                // Nobody waits for its end any more.
-                self.end(over, SessionEnding::Released);
-                Ok(())
-            }
-        }
+    /// Takes note that the service is done with a session.
+    pub(super) fn over(&mut self, id: Id) {
+        let over = self.sessions.remove(id);
+        // Nobody waits for its end any more.
+        self.end(over, SessionEnding::Released);
     }
 
-    fn open(&mut self, id: Id, dialled: Dialled) -> io::Result<()> {
+    /// Takes note that the container was dialled for a session.
+    pub(super) fn open(&mut self, id: Id, dialled: Dialled) -> io::Result<()> {
         let Some((_, peer)) = self.sessions.get(id) else {
             // It has ended meanwhile; dropping the sender says so.
             return Ok(());
@@ -153,11 +150,13 @@ impl Relay {
             self.end(lost, SessionEnding::Evicted);
             return Err(error);
         }
-        if let Peer::Opening(waiting, _) = std::mem::replace(peer, Peer::open(dialled)) {
-            if let Peer::Open(open) = peer {
-                for datagram in waiting.iter() {
-                    open.pass(Datagrams { bytes: datagram, size: datagram.len() });
-                }
+        let Peer::Opening(Dialling { arrived_by, .. }) = *peer else {
+            return Ok(());
+        };
+        let opening = std::mem::replace(peer, Peer::open(dialled, arrived_by));
+        if let (Peer::Opening(Dialling { waiting, .. }), Peer::Open(open)) = (opening, peer) {
+            for datagram in waiting.iter() {
+                open.pass(Datagrams { bytes: datagram, size: datagram.len() });
             }
             self.waiting -= waiting.len();
         }
@@ -169,10 +168,10 @@ impl Relay {
         self.sessions.touch(id, now);
         match self.sessions.get(id) {
             Some((_, Peer::Open(open))) => open.pass(datagrams),
-            Some((_, Peer::Opening(waiting, _))) => {
+            Some((_, Peer::Opening(dialling))) => {
                 for datagram in datagrams.iter() {
                     let room = self.waiting + datagram.len() <= MOST_WAITING;
-                    if room && waiting.push(datagram) {
+                    if room && dialling.waiting.push(datagram) {
                         self.waiting += datagram.len();
                     } else {
                         self.counters.dropped(1);
@@ -203,11 +202,12 @@ impl Relay {
         let Ok((count, _)) = batch.receive(&open.dialled.socket) else {
             return;
         };
+        let ways = [Way::of(flow), Way::back(open.arrived_by)];
         let mut first = 0;
         while let Some(run) = batch.run(first, count) {
-            let way = (flow.local, flow.client);
             let datagrams = batch.datagrams(&run);
-            let carried = send_from(socket, way, datagrams, &mut open.cutting_to_client);
+            let cutting = &mut open.cutting_to_client;
+            let carried = send_from(socket, flow.client, ways, datagrams, cutting);
             open.dialled.meter.passed(Side::Client, carried, datagrams.count());
             first = run.end;
         }
@@ -218,18 +218,15 @@ impl Relay {
         let Some(session) = session else {
             return;
         };
-        if let Peer::Opening(waiting, _) = &session {
-            self.waiting -= waiting.len();
+        match &session {
+            // What waited for it is lost.
+            Peer::Opening(Dialling { waiting, .. }) => {
+                self.waiting -= waiting.len();
+                self.counters.dropped(waiting.iter().count() as u64);
+            }
+            Peer::Open(_) => {}
         }
-        lost(&self.counters, &session);
         session.end(ending);
-    }
-}
-
-/// Counts what waited for a session that ends before it was open.
-fn lost(counters: &Counters, session: &Peer) {
-    if let Peer::Opening(waiting, _) = session {
-        counters.dropped(waiting.iter().count() as u64);
     }
 }
 

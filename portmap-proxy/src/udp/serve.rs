@@ -21,10 +21,13 @@ use tracing::{debug, error, warn};
 
 use super::{
     Session, SessionEnding,
-    batch::{Batch, with_shared},
+    batch::{Batch, Run, with_shared},
+    ends::Unanswerable,
+    host::takes_loopback,
     relay::Relay,
     session::{News, Opening},
     table::{Flow, Id},
+    unbegun::Unbegun,
 };
 use crate::{
     connection::canonical,
@@ -50,6 +53,7 @@ pub(crate) struct Serve<S> {
     crowded: Seldom,
     refused: Seldom,
     failed: Seldom,
+    unanswerable: Seldom,
     counters: Arc<Counters>,
 }
 
@@ -79,6 +83,7 @@ where
             crowded: Seldom::default(),
             refused: Seldom::default(),
             failed: Seldom::default(),
+            unanswerable: Seldom::default(),
             counters,
         })
     }
@@ -108,11 +113,7 @@ where
                     }
                 },
                 Some(ended) = self.services.join_next() => self.log(ended),
-                Some(news) = self.inbox.recv() => {
-                    if let Err(error) = self.relay.learn(news) {
-                        self.say_refused(&error);
-                    }
-                }
+                Some(news) = self.inbox.recv() => self.learn(news),
                 () = &mut alarm, if alarm_at.is_some() => {
                     alarm_at = None;
                     self.relay.expire(Instant::now());
@@ -151,31 +152,50 @@ where
         let mut first = 0;
         while let Some(run) = batch.run(first, count) {
             first = run.end;
-            let flow = self.relay.flow(&run);
-            let session = self.relay.find(&flow).or_else(|| self.admit(flow, now));
+            let session = match self.relay.flow(&run) {
+                Ok(flow) => match self.relay.find(&flow) {
+                    Some(id) => Ok(id),
+                    None => self.admit(flow, &run, now),
+                },
+                Err(why) => Err(Unbegun::Unanswerable(why)),
+            };
             match session {
-                Some(id) => self.relay.forward(id, batch.datagrams(&run), now),
-                None => {
-                    let datagrams = batch.datagrams(&run).count() as u64;
-                    self.counters.dropped(datagrams);
-                }
+                Ok(id) => self.relay.forward(id, batch.datagrams(&run), now),
+                Err(why) => self.lose(why, &run, batch.datagrams(&run).count() as u64, now),
             }
         }
         Ok(())
     }
 
-    /// Begins a session, or counts that it could not.
-    fn admit(&mut self, flow: Flow, now: Instant) -> Option<Id> {
-        let begun = self.begin(flow, now);
-        if begun.is_none() {
-            self.counters.turned_away();
+    /// Counts datagrams that have no session.
+    fn lose(&mut self, why: Unbegun, run: &Run, datagrams: u64, now: Instant) {
+        self.counters.dropped(datagrams);
+        match why {
+            Unbegun::TurnedAway => self.counters.turned_away(),
+            Unbegun::Unanswerable(why) => {
+                self.counters.unanswerable(datagrams);
+                if let Some(count) = self.unanswerable.count(now) {
+                    let (client, to) = (run.from, run.to);
+                    debug!(%client, ?to, %why, count, "datagrams that cannot be answered are dropped");
+                }
+            }
         }
-        begun
+    }
+
+    /// Begins a session, unless the host knows why nobody would get its answers.
+    fn admit(&mut self, flow: Flow, run: &Run, now: Instant) -> Result<Id, Unbegun> {
+        let arrived_by = run.by.unwrap_or_default();
+        // It wrote to another of this host's addresses, and the interface is that one's.
+        let client = flow.client.ip().to_canonical();
+        if client.is_loopback() && client.is_ipv4() && takes_loopback(arrived_by) {
+            return Err(Unbegun::Unanswerable(Unanswerable::Loopback));
+        }
+        self.begin(flow, arrived_by, now)
     }
 
     /// Begins a session where the service is ready for it. Where it is not, the datagram is lost: there is no backlog
     /// to leave it in that the datagrams of other sessions would not have to go through too.
-    fn begin(&mut self, flow: Flow, now: Instant) -> Option<Id> {
+    fn begin(&mut self, flow: Flow, arrived_by: u32, now: Instant) -> Result<Id, Unbegun> {
         let mut service = self.service.clone();
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {}
@@ -185,13 +205,13 @@ where
                     let error = WithCauses(error.as_ref());
                     warn!(%error, count, "the service of a port fails before it is asked");
                 }
-                return None;
+                return Err(Unbegun::TurnedAway);
             }
             Poll::Pending => {
                 if let Some(count) = self.refused.count(now) {
                     warn!(count, "no session can begin for the moment: the service is not ready");
                 }
-                return None;
+                return Err(Unbegun::TurnedAway);
             }
         }
         let spare = match Spare::take() {
@@ -199,18 +219,18 @@ where
             // A session that was not used for longest has a descriptor that this one can use.
             Err(_) if self.relay.evict() => {
                 self.say_crowded(now);
-                Spare::take().ok()?
+                Spare::take().map_err(|_| Unbegun::TurnedAway)?
             }
             Err(error) => {
                 self.say_refused(&error);
-                return None;
+                return Err(Unbegun::TurnedAway);
             }
         };
-        let (id, full) = self.relay.begin(flow, now);
+        let (id, full) = self.relay.begin(flow, arrived_by, now);
         if full {
             self.say_crowded(now);
         }
-        let ends = (canonical(flow.client), canonical(self.relay.used(flow.local)));
+        let ends = (canonical(flow.client), canonical(self.relay.used(&flow)));
         let opening = Opening::new(id, self.news.clone());
         let over = opening.tells_end();
         let counters = Arc::clone(&self.counters);
@@ -222,7 +242,18 @@ where
             attend(served, attended).await
         });
         self.relay.dialled_by(id, service);
-        Some(id)
+        Ok(id)
+    }
+
+    fn learn(&mut self, news: News) {
+        match news {
+            News::Open(id, dialled) => {
+                if let Err(error) = self.relay.open(id, dialled) {
+                    self.say_refused(&error);
+                }
+            }
+            News::Over(id) => self.relay.over(id),
+        }
     }
 
     fn log(&mut self, ended: Result<Result<(), BoxError>, JoinError>) {

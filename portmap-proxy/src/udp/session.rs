@@ -57,7 +57,9 @@ impl Session {
         self.meter.binding()
     }
 
-    /// The host address and port that the client wrote to, never v4-mapped: where the replies leave from.
+    /// The host address and port that the client wrote to, never v4-mapped: where the replies leave
+    /// from, unless that is a broadcast or multicast address. Then they have an address of the
+    /// interface that the client wrote by.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }

@@ -8,21 +8,26 @@
 //! fragments. So it gets to see a socket for trials alone, and ours are set here.
 
 use std::{
-    io::{self, ErrorKind, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
-    os::fd::AsFd,
+    io::{self, ErrorKind, IoSlice, IoSliceMut},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::fd::{AsFd, AsRawFd},
     sync::OnceLock,
 };
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::{
+    libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo},
+    sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt},
+};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use rustix::net::sockopt::set_socket_recv_buffer_size_force;
+use rustix::{io::Errno, net::sockopt::set_socket_recv_buffer_size_force};
 use socket2::SockRef;
 
 use super::{
     Carried,
     batch::Datagrams,
     cutting::{Cutting, dispatch},
+    ends::Way,
+    host::is_own,
 };
 
 /// What a listener's socket holds while nobody reads, in bytes: about 10,000 small datagrams. The kernel doubles it and
@@ -46,6 +51,9 @@ pub(super) fn tune_listener(socket: &impl AsFd) -> io::Result<()> {
     } else {
         setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
     }
+    // A socket that somebody else has bound may be allowed to: then a source that is a subnet's
+    // broadcast address would have an answer sent to all of its hosts.
+    SockRef::from(socket).set_broadcast(false)?;
     tune(socket, LISTENER_BUFFER);
     // Replies of all sessions leave from it.
     let _ = SockRef::from(socket).set_send_buffer_size(LISTENER_BUFFER);
@@ -97,23 +105,37 @@ pub(super) fn send(socket: &UdpSocket, datagrams: Datagrams<'_>, cutting: &mut C
     })
 }
 
-/// Sends to a client, from the address that it had written to.
+/// Sends to a client, by the first of these ways that is one: from the address that it had written
+/// to, mostly.
 pub(super) fn send_from(
     socket: &impl AsFd,
-    (from, to): (IpAddr, SocketAddr),
+    to: SocketAddr,
+    [way, other]: [Way; 2],
     datagrams: Datagrams<'_>,
     cutting: &mut Cutting,
 ) -> Carried {
-    let from = Some(from).filter(|from| !from.is_unspecified());
-    dispatch(datagrams, cutting, |bytes, size| {
-        match transmit(socket, to, from, bytes, size) {
-            // The client wrote to a broadcast or multicast address: nothing can be sent from there.
-            Err(error) if size.is_none() && is_no_source(&error) => {
-                transmit(socket, to, None, bytes, size)
-            }
-            sent => sent,
+    dispatch(datagrams, cutting, |bytes, size| match answer(socket, to, way, bytes, size) {
+        // The client wrote to a subnet's broadcast address, or the address is this host's no more.
+        Err(error) if size.is_none() && is_no_source(&error, way.from) => {
+            answer(socket, to, other, bytes, size)
         }
+        sent => sent,
     })
+}
+
+fn answer(
+    socket: &impl AsFd,
+    to: SocketAddr,
+    way: Way,
+    bytes: &[u8],
+    size: Option<usize>,
+) -> io::Result<()> {
+    match (way.by, size) {
+        (0, _) => transmit(socket, to, way.from, bytes, size),
+        (by, None) => transmit_by(by, socket, to, way.from, bytes),
+        // Seldom enough to leave one by one.
+        (_, Some(_)) => Err(ErrorKind::Unsupported.into()),
+    }
 }
 
 /// Sends on a connected socket. An ICMP error that an earlier datagram met is reported to whichever call comes next,
@@ -140,8 +162,52 @@ fn transmit(
     kernel()?.try_send(socket.into(), &transmit)
 }
 
-fn is_no_source(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable)
+/// Sends by an interface, from this address of it or from the one that the kernel takes.
+/// `quinn-udp` knows no interface; this allocates, for those few who wrote to an address that means
+/// something on one link alone.
+fn transmit_by(
+    interface: u32,
+    socket: &impl AsFd,
+    to: SocketAddr,
+    from: Option<IpAddr>,
+    contents: &[u8],
+) -> io::Result<()> {
+    let (socket, contents) = (socket.as_fd().as_raw_fd(), [IoSlice::new(contents)]);
+    let message = |how: ControlMessage<'_>| {
+        let to = SockaddrStorage::from(to);
+        sendmsg(socket, &contents, &[how], MsgFlags::empty(), Some(&to)).map(drop)
+    };
+    let sent = match to.ip().to_canonical() {
+        IpAddr::V4(_) => {
+            let from = from.map(|ip| ip.to_canonical());
+            let Some(IpAddr::V4(from)) = from.or(Some(Ipv4Addr::UNSPECIFIED.into())) else {
+                return Err(ErrorKind::InvalidInput.into());
+            };
+            message(ControlMessage::Ipv4PacketInfo(&in_pktinfo {
+                ipi_ifindex: interface as i32,
+                ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(from.octets()) },
+                ipi_addr: in_addr { s_addr: 0 },
+            }))
+        }
+        IpAddr::V6(_) => {
+            let Some(IpAddr::V6(from)) = from.or(Some(Ipv6Addr::UNSPECIFIED.into())) else {
+                return Err(ErrorKind::InvalidInput.into());
+            };
+            message(ControlMessage::Ipv6PacketInfo(&in6_pktinfo {
+                ipi6_addr: in6_addr { s6_addr: from.octets() },
+                ipi6_ifindex: interface,
+            }))
+        }
+    };
+    Ok(sent?)
+}
+
+/// Whether nothing can be sent from this address since it is none of this host's. Linux 6.18 calls
+/// it unreachable, as it does a client to whom there is no route.
+fn is_no_source(error: &io::Error, from: Option<IpAddr>) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::INVAL | Errno::ADDRNOTAVAIL | Errno::NETUNREACH))
+        && from.is_some_and(|from| !is_own(SocketAddr::new(from, 0)))
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::{
 pub(crate) struct Flow {
     pub(crate) client: SocketAddr,
     pub(crate) local: IpAddr,
+    /// The interface that it wrote by, where the address means something on one link alone; else 0.
+    pub(crate) interface: u32,
 }
 
 /// A session's number. That of a session which has ended is never mistaken for a later one's.

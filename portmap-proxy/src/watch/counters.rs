@@ -20,6 +20,7 @@ pub(super) mod name {
     pub(crate) const BYTES: &str = "portmap_bytes_total";
     pub(crate) const DATAGRAMS: &str = "portmap_datagrams_total";
     pub(crate) const DROPPED: &str = "portmap_datagrams_dropped_total";
+    pub(crate) const UNANSWERABLE: &str = "portmap_datagrams_unanswerable_total";
     pub(crate) const DURATION: &str = "portmap_duration_seconds";
 }
 
@@ -35,6 +36,7 @@ pub(crate) struct Counters {
     to_endpoint: Way,
     to_client: Way,
     dropped: Tally,
+    unanswerable: Tally,
     durations: Histogram,
 }
 
@@ -70,6 +72,7 @@ impl Counters {
             to_endpoint: way("to_endpoint"),
             to_client: way("to_client"),
             dropped: datagrams_alone(&|| tally(name::DROPPED)),
+            unanswerable: datagrams_alone(&|| tally(name::UNANSWERABLE)),
             durations: labels.histogram(name::DURATION),
         }
     }
@@ -133,6 +136,11 @@ impl Counters {
         }
     }
 
+    /// So many of those that were dropped had a source that cannot be answered.
+    pub(crate) fn unanswerable(&self, datagrams: u64) {
+        self.unanswerable.add(datagrams);
+    }
+
     pub(super) fn stats(&self) -> BindingStats {
         BindingStats {
             binding: self.binding.clone(),
@@ -144,6 +152,7 @@ impl Counters {
             to_endpoint: self.to_endpoint.carried(),
             to_client: self.to_client.carried(),
             dropped: self.dropped.count(),
+            unanswerable: self.unanswerable.count(),
         }
     }
 

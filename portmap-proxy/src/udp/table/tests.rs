@@ -8,7 +8,7 @@ const IDLE: Duration = Duration::from_secs(90);
 
 fn flow(client: u16) -> Flow {
     let client = SocketAddr::from(([192, 0, 2, 7], client));
-    Flow { client, local: IpAddr::from([192, 0, 2, 1]) }
+    Flow { client, local: IpAddr::from([192, 0, 2, 1]), interface: 0 }
 }
 
 #[test]

@@ -92,5 +92,6 @@ pub(crate) fn describe() {
     describe_counter!(BYTES, Unit::Bytes, "Bytes carried, by direction");
     describe_counter!(DATAGRAMS, Unit::Count, "UDP datagrams carried, by direction");
     describe_counter!(DROPPED, Unit::Count, "UDP datagrams received and not carried");
+    describe_counter!(UNANSWERABLE, Unit::Count, "UDP datagrams dropped for their source");
     describe_histogram!(DURATION, Unit::Seconds, "How long connections or sessions took");
 }
