@@ -46,7 +46,7 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
     #[must_use]
     pub fn session_dial<T>(self, dial: T) -> ProxyMapper<L, D, S, T> {
         let Self { layer, dial: of_connections, session_layer, mut common, .. } = self;
-        common.dials_elsewhere = true;
+        (common.dials_elsewhere, common.dials_sessions_elsewhere) = (true, true);
         ProxyMapper { layer, dial: of_connections, session_layer, session_dial: dial, common }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     pressure::Pressure,
     serving::Serving,
     settings::Settings,
-    udp::Serve,
+    udp::{Circles, Namespace, Serve},
     watch::{BindingStats, Registry, spans},
 };
 
@@ -49,6 +49,8 @@ pub struct ProxyMapper<L = Identity, D = TcpDial, S = Identity, U = UdpDial> {
 pub(crate) struct Common {
     /// Whether a dial service of somebody's own may connect from elsewhere.
     pub(crate) dials_elsewhere: bool,
+    /// Whether that is so for sessions.
+    pub(crate) dials_sessions_elsewhere: bool,
     pub(crate) settings: Settings,
     pressure: Arc<Pressure>,
     registry: Arc<Registry>,
@@ -124,18 +126,22 @@ where
             }
         });
         let settings = Arc::new(self.common.settings.clone());
+        let namespace = Namespace::current();
         let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
         for reserved in reserved {
             let target = serving.target(reserved.binding().endpoint());
             let counters = self.common.registry.add(reserved.binding());
             let (settings, pressure) = (Arc::clone(&settings), Arc::clone(&self.common.pressure));
             if reserved.binding().protocol() == Protocol::Udp {
+                let dialled_here = (!self.common.dials_sessions_elsewhere).then(|| target.clone());
+                let circles = Circles::new(namespace, dialled_here);
                 let forward =
                     ForwardSession::new(self.session_dial.clone(), target, settings, pressure);
                 let service = self.session_layer.layer(forward);
                 each_port(reserved, |socket, port| {
                     let (service, counters) = (service.clone(), Arc::clone(&counters));
-                    let serve = Serve::new(socket, port, service, &self.common.settings, counters);
+                    let (settings, circles) = (&self.common.settings, circles.clone());
+                    let serve = Serve::new(socket, port, service, settings, counters, circles);
                     serve.map(|serve| datagrams.push(serve))
                 })?;
             } else {

@@ -32,6 +32,8 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("what_went_to_many_is_answered_by_the_link_it_came_by", &netns, many);
     suite.test("a_link_local_address_is_answered_on_its_link", &netns, link_local);
     suite.test("one_link_local_client_on_each_of_two_links_is_two", &netns, zones);
+    suite.test("no_datagram_goes_round_between_published_ports", &netns, circles);
+    suite.test("a_container_is_not_asked_by_itself", &netns, itself);
 }
 
 /// How long nothing has to come.
@@ -336,5 +338,41 @@ async fn zones() -> Result<(), BoxError> {
         assert_eq!((answered.ip(), answered.port()), (to.ip(), to.port()), "{}", node.name());
     }
     assert_eq!((site.mapper.stats()[0].opened, site.dropped()), (2, (0, 0)));
+    Ok(())
+}
+
+async fn circles() -> Result<(), BoxError> {
+    let site = Site::new(&[ANY, "8081:80/udp"]).await?;
+    let (host, client) = (site.lab.host(), site.lab.client());
+    let other = ProxyMapper::new();
+    let _lease = publish(host, &other, dual(&site.web), "8082:80/udp").await?;
+    // IPv6 takes its own addresses from outside, IPv4 does if told so.
+    host.sysctl("net/ipv4/conf/eth0/accept_local", "1").await?;
+    let forger = Forger::new(client, host, "eth0").await?;
+    for ip in host.addresses() {
+        for port in [8080, 8081, 8082] {
+            forger.send((ip, port).into(), (ip, 8080).into())?;
+        }
+    }
+    site.ask().await?;
+    assert_eq!((site.heard(), site.dropped()), (1, (6, 6)));
+    // Another host may have the same port.
+    forger.send((client.addr4(), 8081).into(), (host.addr4(), 8080).into())?;
+    site.ask().await?;
+    assert_eq!((site.heard(), site.dropped()), (3, (6, 6)));
+    Ok(())
+}
+
+async fn itself() -> Result<(), BoxError> {
+    let site = Site::new(&[ANY]).await?;
+    let (host, client) = (site.lab.host(), site.lab.client());
+    let forger = Forger::new(client, host, "eth0").await?;
+    forger.send((site.web.addr4(), 80).into(), (host.addr4(), 8080).into())?;
+    forger.send((site.web.addr6(), 80).into(), (host.addr6(), 8080).into())?;
+    site.ask().await?;
+    assert_eq!((site.heard(), site.dropped()), (1, (2, 2)));
+    // From another of its ports it may ask.
+    let to = SocketAddr::from((host.addr4(), 8080));
+    assert_eq!(site.web.run(exchange("0.0.0.0:0".parse()?, to)).await?, to);
     Ok(())
 }

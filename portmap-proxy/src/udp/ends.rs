@@ -46,6 +46,9 @@ pub(super) enum Unanswerable {
     /// A loopback address, which means another host to each host, came in by a link
     /// (`route_localnet`).
     Loopback,
+    /// The source is a port that this process serves, or the container itself: answers would be
+    /// asked again, without end.
+    Circle,
 }
 
 impl Ends {
@@ -128,6 +131,7 @@ impl fmt::Display for Unanswerable {
             Self::NobodysPort => "the source port is 0",
             Self::Mapped => "the source is an IPv4 address in an IPv6 packet",
             Self::Loopback => "a loopback address came in by a link",
+            Self::Circle => "the answer would come back as a question",
         })
     }
 }

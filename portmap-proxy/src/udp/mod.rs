@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod batch;
+mod circle;
 mod cutting;
 mod dial;
 mod ends;
@@ -17,6 +18,7 @@ mod table;
 mod unbegun;
 mod waiting;
 
+pub(crate) use circle::{Circles, Namespace};
 pub use dial::UdpDial;
 pub use forward::{Carried, Exchanged, ForwardSession, SessionEnding};
 pub(crate) use serve::Serve;

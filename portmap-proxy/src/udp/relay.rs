@@ -16,6 +16,7 @@ use super::{
     SessionEnding,
     arrivals::Arrivals,
     batch::{Batch, Datagrams, Run},
+    circle::{Circles, Served},
     ends::{Ends, Unanswerable, Way, written_to},
     headed::send_behind,
     peer::{Dialling, Open, Peer},
@@ -38,6 +39,8 @@ pub(super) struct Relay {
     /// Bytes in the sessions that are being opened.
     waiting: usize,
     counters: Arc<Counters>,
+    /// Tells other ports of this process that this one is its, too.
+    _served: Served,
 }
 
 impl Relay {
@@ -45,12 +48,14 @@ impl Relay {
         socket: HostSocket,
         settings: &Settings,
         counters: Arc<Counters>,
+        circles: &Circles,
     ) -> io::Result<Self> {
         tune_listener(&socket)?;
         let bound = SockRef::from(&socket).local_addr()?.as_socket();
         let bound = bound.ok_or(io::ErrorKind::Unsupported)?;
         Ok(Self {
             bound,
+            _served: circles.serve(bound, bound.is_ipv6() && SockRef::from(&socket).only_v6()?),
             arrivals: Arrivals::new(socket.clone())?,
             socket,
             sessions: Table::new(settings.session_limit, settings.session_idle),

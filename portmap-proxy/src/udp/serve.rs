@@ -22,6 +22,7 @@ use tracing::{debug, error, warn};
 use super::{
     Session, SessionEnding,
     batch::{Batch, Run, with_shared},
+    circle::Circles,
     ends::Unanswerable,
     host::takes_loopback,
     relay::Relay,
@@ -55,6 +56,7 @@ pub(crate) struct Serve<S> {
     failed: Seldom,
     unanswerable: Seldom,
     counters: Arc<Counters>,
+    circles: Circles,
 }
 
 impl<S> Serve<S>
@@ -70,10 +72,11 @@ where
         service: S,
         settings: &Settings,
         counters: Arc<Counters>,
+        circles: Circles,
     ) -> io::Result<Self> {
         let (news, inbox) = mpsc::unbounded_channel();
         Ok(Self {
-            relay: Relay::new(socket, settings, Arc::clone(&counters))?,
+            relay: Relay::new(socket, settings, Arc::clone(&counters), &circles)?,
             container_port,
             service,
             drain_limit: settings.drain_limit,
@@ -85,6 +88,7 @@ where
             failed: Seldom::default(),
             unanswerable: Seldom::default(),
             counters,
+            circles,
         })
     }
 
@@ -185,6 +189,9 @@ where
     /// Begins a session, unless the host knows why nobody would get its answers.
     fn admit(&mut self, flow: Flow, run: &Run, now: Instant) -> Result<Id, Unbegun> {
         let arrived_by = run.by.unwrap_or_default();
+        if self.circles.has(flow.client, self.container_port) {
+            return Err(Unbegun::Unanswerable(Unanswerable::Circle));
+        }
         // It wrote to another of this host's addresses, and the interface is that one's.
         let client = flow.client.ip().to_canonical();
         if client.is_loopback() && client.is_ipv4() && takes_loopback(arrived_by) {

@@ -35,7 +35,8 @@ pub struct BindingStats {
     pub dropped: u64,
     /// UDP: how many of those that were [dropped](Self::dropped) came from where no answer can, or
     /// may, go to: an unspecified, broadcast or multicast address, port 0, a loopback address that
-    /// came in by a link. They began no session; most are forged.
+    /// came in by a link, a port of this process or the container itself, whose answers would be
+    /// questions again. They began no session; most are forged.
     pub unanswerable: u64,
 }
 
