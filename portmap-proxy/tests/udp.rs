@@ -296,8 +296,9 @@ async fn a_session_that_has_to_go_is_not_dialled_for_any_more() {
         client(addr(&lease)).await.send(b"x").await.unwrap();
     }
     sleep(SHORT).await;
-    // A dial has one of these itself and two in the services that it goes by; the mapper and the binding have one each.
-    assert_eq!(going_on.strong_count(), 3 * LIMIT + 2);
+    // A dial has one of these itself and three in the services that it goes by; the mapper and the
+    // binding have one each.
+    assert_eq!(going_on.strong_count(), 4 * LIMIT + 2);
 }
 
 #[tokio::test]

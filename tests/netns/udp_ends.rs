@@ -34,6 +34,7 @@ pub(crate) fn tests(suite: &mut Suite) {
     suite.test("one_link_local_client_on_each_of_two_links_is_two", &netns, zones);
     suite.test("no_datagram_goes_round_between_published_ports", &netns, circles);
     suite.test("a_container_is_not_asked_by_itself", &netns, itself);
+    suite.test("sessions_make_room_where_local_ports_run_out", &netns, local_ports);
 }
 
 /// How long nothing has to come.
@@ -374,5 +375,19 @@ async fn itself() -> Result<(), BoxError> {
     // From another of its ports it may ask.
     let to = SocketAddr::from((host.addr4(), 8080));
     assert_eq!(site.web.run(exchange("0.0.0.0:0".parse()?, to)).await?, to);
+    Ok(())
+}
+
+async fn local_ports() -> Result<(), BoxError> {
+    const CLIENTS: u64 = 40;
+    let site = Site::new(&[ANY]).await?;
+    // Ten sessions have one each.
+    site.lab.host().sysctl("net/ipv4/ip_local_port_range", "50000 50009").await?;
+    for _ in 0..CLIENTS {
+        site.ask().await?;
+    }
+    let stats = &site.mapper.stats()[0];
+    assert_eq!((stats.opened, stats.failed.total()), (CLIENTS, 0));
+    assert!(stats.active <= 10, "{}", stats.active);
     Ok(())
 }

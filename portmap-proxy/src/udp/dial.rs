@@ -3,10 +3,11 @@
 use std::{
     future::{Ready, ready},
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     task::{Context, Poll},
 };
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tower::Service;
 
 use crate::{Dial, source::connected_from};
@@ -35,11 +36,10 @@ impl Service<Dial> for UdpDial {
     }
 }
 
+/// The port is chosen by connecting. Where the host has none left, that is `EAGAIN` and nothing
+/// else.
 fn connect(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = match addr {
-        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
-        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?,
-    };
-    socket.connect(addr)?;
-    Ok(socket)
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.connect(&addr.into())?;
+    Ok(socket.into())
 }

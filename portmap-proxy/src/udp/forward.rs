@@ -8,16 +8,22 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use portmap_core::BoxError;
-use tokio::sync::oneshot;
-use tower::Service;
+use rustix::io::Errno;
+use tokio::{sync::oneshot, time};
+use tower::{Service, ServiceExt};
 
-use super::{Session, session::Dialled, socket::tune_session};
+use super::{
+    Session,
+    session::{Dialled, Opening},
+    socket::tune_session,
+};
 use crate::{
     Dial, ForwardError, forward::connect, pressure::Pressure, serving::Target, settings::Settings,
-    watch::Meter,
+    spare::Spare, watch::Meter,
 };
 
 /// The innermost service for UDP: dials the container for a [`Session`], whose datagrams its listener then carries.
@@ -116,8 +122,8 @@ where
         let (opening, spare, meter) = session.into_parts();
         Box::pin(async move {
             // Boxed: it is over before the session has carried anything, and would else take room until its end.
-            let connected = connect(dial, request, settings.dial_limit, &pressure, spare);
-            let socket = Box::pin(connected).await?;
+            let dialled = dial_with_room(dial, request, &settings, &pressure, spare, &opening);
+            let socket = Box::pin(dialled).await?;
             drop((settings, pressure));
             let (ended, end) = oneshot::channel();
             let dialled = prepare(socket, header, ended, meter)
@@ -127,6 +133,68 @@ where
             end.await.map_err(|_| ForwardError::Over { client: request.client() })
         })
     }
+}
+
+/// How many sessions have to go for one at most: others may be quicker to take the port that one
+/// has left.
+const ATTEMPTS_AT_A_PORT: usize = 4;
+
+/// Dials. Where the host has no local port left, the least recently used session of the listener
+/// goes for this one.
+async fn dial_with_room<D>(
+    dial: D,
+    request: Dial,
+    settings: &Settings,
+    pressure: &Pressure,
+    spare: Spare,
+    opening: &Opening,
+) -> Result<UdpSocket, ForwardError>
+where
+    D: Service<Dial, Response = UdpSocket> + Clone,
+    D::Error: Into<BoxError>,
+{
+    let again = dial.clone();
+    let mut dialled = connect(dial, request, settings.dial_limit, pressure, spare).await;
+    for _ in 0..ATTEMPTS_AT_A_PORT {
+        if !dialled.as_ref().is_err_and(is_out_of_ports) || !opening.make_room().await {
+            break;
+        }
+        let spare = Spare::take().map_err(|error| ForwardError::dial(request, error.into()))?;
+        let dial = again.clone();
+        dialled = connect_when_ready(dial, request, settings.dial_limit, pressure, spare).await;
+    }
+    dialled
+}
+
+async fn connect_when_ready<D>(
+    mut dial: D,
+    request: Dial,
+    limit: Duration,
+    pressure: &Pressure,
+    spare: Spare,
+) -> Result<UdpSocket, ForwardError>
+where
+    D: Service<Dial, Response = UdpSocket> + Clone,
+    D::Error: Into<BoxError>,
+{
+    match time::timeout(limit, dial.ready()).await {
+        Ok(ready) => ready.map_err(|error| ForwardError::dial(request, error.into()))?,
+        Err(_) => {
+            let (client, addr) = (request.client(), request.addr());
+            return Err(ForwardError::TimedOut { client, addr, limit });
+        }
+    };
+    connect(dial, request, limit, pressure, spare).await
+}
+
+/// Linux says `EAGAIN` where connecting finds no port that is free, and `EADDRINUSE` where binding
+/// to port 0 does, which a dial service of the embedder's may do.
+fn is_out_of_ports(error: &ForwardError) -> bool {
+    let ForwardError::Dial { source, .. } = error else {
+        return false;
+    };
+    let errno = source.downcast_ref().and_then(Errno::from_io_error);
+    matches!(errno, Some(Errno::AGAIN | Errno::ADDRINUSE))
 }
 
 fn prepare(

@@ -113,6 +113,13 @@ impl Relay {
         any
     }
 
+    /// Ends the least recently used of the other sessions for this one; says whether there was one.
+    pub(super) fn evict_for(&mut self, id: Id, now: Instant) -> bool {
+        self.sessions.touch(id, now);
+        let waits = self.sessions.get(id).is_some();
+        waits && self.sessions.len() > 1 && self.evict()
+    }
+
     /// Ends the sessions whose time is over.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some(expired) = self.sessions.expire(now) {

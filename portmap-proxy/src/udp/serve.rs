@@ -260,6 +260,14 @@ where
                 }
             }
             News::Over(id) => self.relay.over(id),
+            News::NoPort(id, told) => {
+                let now = Instant::now();
+                let evicted = self.relay.evict_for(id, now);
+                if evicted {
+                    self.say_crowded(now);
+                }
+                let _ = told.send(evicted);
+            }
         }
     }
 

@@ -85,6 +85,8 @@ pub(super) enum News {
     Open(Id, Dialled),
     /// The service is done with it, however that came.
     Over(Id),
+    /// The host has no local port left for its socket. Is told whether another session made room.
+    NoPort(Id, oneshot::Sender<bool>),
 }
 
 /// A session's way to its container.
@@ -120,6 +122,13 @@ impl Opening {
     /// Hands the socket to the listener. Where that is gone, the socket is closed.
     pub(super) fn open(self, dialled: Dialled) {
         let _ = self.listener.send(News::Open(self.id, dialled));
+    }
+
+    /// Has another session end, the least recently used one of the listener, so that there is a
+    /// local port for this one. Says whether there was one.
+    pub(super) async fn make_room(&self) -> bool {
+        let (evicted, told) = oneshot::channel();
+        self.listener.send(News::NoPort(self.id, evicted)).is_ok() && told.await.unwrap_or(false)
     }
 
     pub(super) fn tells_end(&self) -> TellsEnd {
