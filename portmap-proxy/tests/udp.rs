@@ -10,11 +10,14 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use portmap_core::PortMapper;
-use portmap_proxy::{Carried, Dial, Exchanged, ForwardError, ProxyMapper, Session, SessionEnding};
+use portmap_proxy::{
+    Carried, Dial, Exchanged, FailureCause, ForwardError, ProxyMapper, Session, SessionEnding,
+};
 use support::{addr, publish_udp, request, udp_container};
 use tokio::{
     net::UdpSocket,
@@ -22,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower::{
-    ServiceBuilder,
+    Service, ServiceBuilder,
     layer::layer_fn,
     limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer},
     service_fn,
@@ -484,6 +487,55 @@ async fn a_service_that_is_dropped_or_panics_ends_its_own_session_only() {
     sleep(SHORT * 2).await;
     assert_ne!(exchange(&two, &container).await, first, "the time limit ended nothing");
     exchange(&one, &container).await;
+}
+
+/// A service that panics, while it is asked whether it is ready or while it is called, for the
+/// first session.
+#[derive(Clone)]
+struct Panics<S> {
+    inner: S,
+    sessions: Arc<AtomicUsize>,
+    in_call: bool,
+}
+
+impl<S: Service<Session>> Service<Session> for Panics<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        let first = self.sessions.fetch_add(1, Ordering::Relaxed) == 0;
+        assert!(self.in_call || !first, "on purpose, before");
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, session: Session) -> S::Future {
+        let first = self.sessions.load(Ordering::Relaxed) == 1;
+        assert!(!self.in_call || !first, "on purpose, within");
+        self.inner.call(session)
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_panics_outside_of_its_future_costs_one_session() {
+    for in_call in [false, true] {
+        let container = udp_container().await;
+        let sessions = Arc::new(AtomicUsize::new(0));
+        let mapper = ProxyMapper::new().session_layer(layer_fn(move |inner| {
+            let sessions = Arc::clone(&sessions);
+            Panics { inner, sessions, in_call }
+        }));
+        let lease = publish_udp(&mapper, &container).await;
+        let (one, two) = (client(addr(&lease)).await, client(addr(&lease)).await);
+        one.send(b"lost").await.unwrap();
+        exchange(&two, &container).await;
+        exchange(&one, &container).await;
+        let stats = &mapper.stats()[0];
+        let panicked = stats.failed.by(FailureCause::Panicked);
+        assert_eq!((panicked, stats.failed.total(), stats.refused), (1, 1, 0), "{in_call}");
+        assert_eq!((stats.dropped, stats.active), (1, 2), "{in_call}");
+        timeout(LONG, lease.release()).await.expect("5 s passed").unwrap();
+    }
 }
 
 #[tokio::test]

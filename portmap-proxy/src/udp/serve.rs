@@ -28,7 +28,7 @@ use super::{
     relay::Relay,
     session::{News, Opening},
     table::{Flow, Id},
-    unbegun::Unbegun,
+    unbegun::{Unbegun, guarded},
 };
 use crate::{
     connection::canonical,
@@ -176,6 +176,7 @@ where
         self.counters.dropped(datagrams);
         match why {
             Unbegun::TurnedAway => self.counters.turned_away(),
+            Unbegun::Panicked => {}
             Unbegun::Unanswerable(why) => {
                 self.counters.unanswerable(datagrams);
                 if let Some(count) = self.unanswerable.count(now) {
@@ -203,8 +204,12 @@ where
     /// Begins a session where the service is ready for it. Where it is not, the datagram is lost: there is no backlog
     /// to leave it in that the datagrams of other sessions would not have to go through too.
     fn begin(&mut self, flow: Flow, arrived_by: u32, now: Instant) -> Result<Id, Unbegun> {
-        let mut service = self.service.clone();
-        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        let (mut service, ready) = guarded(&self.counters, || {
+            let mut service = self.service.clone();
+            let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
+            (service, ready)
+        })?;
+        match ready {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => {
                 let error = error.into();
@@ -243,7 +248,8 @@ where
         let counters = Arc::clone(&self.counters);
         let session = Session::new(ends, self.container_port, opening, spare, counters);
         let attended = Attended::new(session.meter());
-        let served = attended.in_span(|| service.call(session));
+        // Where it panics, `over` tells of the session's end.
+        let served = guarded(&self.counters, || attended.in_span(|| service.call(session)))?;
         let service = self.services.spawn(async move {
             let _over = over;
             attend(served, attended).await
