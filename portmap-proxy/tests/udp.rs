@@ -538,6 +538,41 @@ async fn a_layer_that_panics_outside_of_its_future_costs_one_session() {
     }
 }
 
+/// Whether an epoll instance of this process watches the socket, under whichever number.
+fn is_watched(socket: &std::net::UdpSocket) -> bool {
+    use std::os::{fd::AsRawFd, unix::fs::MetadataExt};
+    let socket = std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+    let line = format!("ino:{:x} ", socket.ino());
+    let all = std::fs::read_dir("/proc/self/fdinfo").unwrap();
+    all.filter_map(|one| std::fs::read_to_string(one.ok()?.path()).ok())
+        .any(|info| info.lines().any(|entry| entry.starts_with("tfd:") && entry.contains(&line)))
+}
+
+#[tokio::test]
+async fn a_session_that_has_ended_is_watched_no_more_though_somebody_has_its_socket() {
+    let container = udp_container().await;
+    let (give, mut given) = mpsc::unbounded_channel();
+    let dial = service_fn(move |dial: Dial| {
+        let give = give.clone();
+        async move {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+            socket.connect(dial.addr())?;
+            give.send(socket.try_clone()?).unwrap();
+            std::io::Result::Ok(socket)
+        }
+    });
+    let (mapper, mut ended) = telling!(ProxyMapper::new().session_dial(dial).session_limit(1));
+    let lease = publish_udp(&mapper, &container).await;
+    let (one, two) = (client(addr(&lease)).await, client(addr(&lease)).await);
+    exchange(&one, &container).await;
+    let duplicate = given.recv().await.unwrap();
+    assert!(is_watched(&duplicate));
+    exchange(&two, &container).await;
+    assert_eq!(next(&mut ended).await.ending, SessionEnding::Evicted);
+    assert!(!is_watched(&duplicate));
+    drop(lease);
+}
+
 #[tokio::test]
 async fn release_frees_the_port_and_ends_its_sessions() {
     let container = udp_container().await;

@@ -56,7 +56,7 @@ impl Arrivals {
         Ok(Self { socket, watching, found: Vec::new() })
     }
 
-    /// Watches the socket of a session until it is closed.
+    /// Watches the socket of a session until it is [removed](Self::remove).
     pub(super) fn add(&mut self, id: Id, socket: &impl AsFd) -> io::Result<()> {
         if let Watching::Alone(_) = self.watching {
             self.watching = Watching::Together(Together::new(&self.socket)?);
@@ -64,6 +64,16 @@ impl Arrivals {
         match &self.watching {
             Watching::Together(together) => together.add(id.into(), socket),
             Watching::Alone(_) => Ok(()),
+        }
+    }
+
+    /// Watches the socket of a session no more. Closing it would do only where nobody has a
+    /// duplicate, by `dup` or `fork`: else it would be found for ever, by a number that is
+    /// nobody's.
+    pub(super) fn remove(&self, socket: &impl AsFd) {
+        if let Watching::Together(together) = &self.watching {
+            // Fails where it was not watched: a session that had no descriptor for that.
+            let _ = epoll::delete(&together.sockets, socket);
         }
     }
 
@@ -191,5 +201,46 @@ fn look(sockets: &OwnedFd, tell: impl FnMut(u64)) -> io::Result<usize> {
     match events.len() {
         0 => Err(WouldBlock.into()),
         count => Ok(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::UdpSocket, time::Instant};
+
+    use portmap_core::{Binding, Endpoint, HostAddr, Protocol, Reserved};
+
+    use super::*;
+    use crate::udp::table::{Flow, Table};
+
+    /// The socket of a port.
+    fn port() -> HostSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port().to_string().parse().unwrap();
+        let host = HostAddr::Ip([127, 0, 0, 1].into());
+        let endpoint = Endpoint::from([192, 0, 2, 2]);
+        let ports = "80".parse().unwrap();
+        let binding = Binding::new(Protocol::Udp, host, port, endpoint, ports).unwrap();
+        Reserved::adopt(binding, vec![socket.into()]).unwrap().sockets()[0].clone()
+    }
+
+    #[tokio::test]
+    async fn a_session_that_has_ended_is_not_found_though_somebody_has_its_socket() {
+        let mut arrivals = Arrivals::new(port()).unwrap();
+        let client = ([192, 0, 2, 7], 5000).into();
+        let flow = Flow { client, local: [192, 0, 2, 1].into(), interface: 0 };
+        let (id, _) = Table::new(1, std::time::Duration::MAX).insert(flow, (), Instant::now());
+        let (session, container) =
+            (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        arrivals.add(id, &session).unwrap();
+        let duplicate = session.try_clone().unwrap();
+        container.send_to(b"x", duplicate.local_addr().unwrap()).unwrap();
+        std::future::poll_fn(|cx| arrivals.poll_ready(cx)).await.unwrap();
+        arrivals.find().unwrap();
+        assert_eq!(arrivals.found(0), Some(id));
+        arrivals.remove(&session);
+        drop(session);
+        arrivals.find().unwrap();
+        assert_eq!(arrivals.found(0), None);
     }
 }

@@ -236,7 +236,7 @@ impl Relay {
                 self.waiting -= waiting.len();
                 self.counters.dropped(waiting.iter().count() as u64);
             }
-            Peer::Open(_) => {}
+            Peer::Open(open) => self.arrivals.remove(&open.dialled.socket),
         }
         session.end(ending);
     }
