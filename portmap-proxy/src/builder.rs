@@ -47,8 +47,8 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
     /// Replaces the service that makes the sockets of UDP sessions: sockets of the standard library's, each connected to its
     /// container. They are made non-blocking here.
     ///
-    /// If one fails with `EAGAIN` or `EADDRINUSE`, there is no local port left: the session of the same port that was not used for
-    /// longest ends, and it is asked again, up to four times.
+    /// If one fails with `EAGAIN` or `EADDRINUSE`, there is no local port left: the session of the
+    /// same port that was not used for longest ends, and it is asked again, up to four times.
     #[must_use]
     pub fn session_dial<T>(self, dial: T) -> ProxyMapper<L, D, S, T> {
         let Self { layer, dial: of_connections, session_layer, mut common, .. } = self;
@@ -138,9 +138,10 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
         self
     }
 
-    /// How many UDP sessions a port may have at a time: 8,192 by default, at least one. A further one takes the place
-    /// of the one that was not used for longest. The same happens where the process runs out of descriptors, of which a
-    /// session takes one, or the host out of local ports (`net.ipv4.ip_local_port_range`), of which it takes one too.
+    /// How many UDP sessions a port may have at a time: 8,192 by default, at least one. A further
+    /// one takes the place of the one that was not used for longest. The same happens where the
+    /// process runs out of descriptors, of which a session takes one, or the host out of local
+    /// ports (`net.ipv4.ip_local_port_range`), of which it takes one too.
     #[must_use]
     pub fn session_limit(mut self, limit: usize) -> Self {
         self.common.settings.session_limit = limit;

@@ -299,7 +299,8 @@ async fn a_session_that_has_to_go_is_not_dialled_for_any_more() {
         client(addr(&lease)).await.send(b"x").await.unwrap();
     }
     sleep(SHORT).await;
-    // A dial has one of these itself and three in the services that it goes by; the mapper and the binding have one each.
+    // A dial has one of these itself and three in the services that it goes by; the mapper and the
+    // binding have one each.
     assert_eq!(going_on.strong_count(), 4 * LIMIT + 2);
 }
 
@@ -488,7 +489,8 @@ async fn a_service_that_is_dropped_or_panics_ends_its_own_session_only() {
     exchange(&one, &container).await;
 }
 
-/// A service that panics, while it is asked whether it is ready or while it is called, for the first session.
+/// A service that panics, while it is asked whether it is ready or while it is called, for the
+/// first session.
 #[derive(Clone)]
 struct Panics<S> {
     inner: S,

@@ -33,7 +33,8 @@ impl Forger {
         Ok(Self { socket, own: own.addr().ok_or("no MAC address")?, to })
     }
 
-    /// Puts a datagram on the link. A source of the other family than the destination is written as v4-mapped.
+    /// Puts a datagram on the link. A source of the other family than the destination is written as
+    /// v4-mapped.
     pub(crate) fn send(&self, source: SocketAddr, to: SocketAddr) -> io::Result<()> {
         let mut frame = [self.to, self.own].concat();
         match (source.ip(), to.ip()) {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -85,7 +85,8 @@ impl Site {
         Ok(())
     }
 
-    /// Sends forged datagrams, each followed by an ordinary question: all of them are dropped and counted.
+    /// Sends forged datagrams, each followed by an ordinary question: all of them are dropped and
+    /// counted.
     async fn forge(
         &self,
         forger: &Forger,
@@ -163,7 +164,8 @@ async fn assert_silent(sockets: &[UdpSocket]) {
     }
 }
 
-/// On all addresses by one socket of IPv6, and on those of IPv4: only the latter hears what goes to IPv4's groups.
+/// On all addresses by one socket of IPv6, and on those of IPv4: only the latter hears what goes to
+/// IPv4's groups.
 const ANY: &str = "8080:80/udp";
 const ANY4: &str = "0.0.0.0:8080:80/udp";
 
@@ -234,6 +236,11 @@ async fn loopback() -> Result<(), BoxError> {
         assert_eq!(site.heard(), own.len() + forged.len(), "a forged datagram was passed on");
         let (from, to) = (SocketAddr::new(localhost, 0), SocketAddr::new(localhost, port));
         assert_eq!(host.run(exchange(from, to)).await?, to);
+        if spec == ANY {
+            // The kernel takes ::1 from nobody else.
+            let (from, to) = ("[::1]:0".parse()?, SocketAddr::from((host.addr6(), port)));
+            assert_eq!(host.run(exchange(from, to)).await?, to);
+        }
     }
     Ok(())
 }
@@ -241,7 +248,8 @@ async fn loopback() -> Result<(), BoxError> {
 async fn to_many() -> Result<(), BoxError> {
     let mut site = Site::new(&[]).await?;
     let (mapper, endpoint) = (site.mapper.clone(), site.web.addr4().into());
-    // A socket that somebody else has bound, and that may send to broadcast addresses, as all of Go's may.
+    // A socket that somebody else has bound, and that may send to broadcast addresses, as all of
+    // Go's may.
     let lease = site.lab.host().run(async move {
         let socket = UdpSocket::bind("0.0.0.0:8080").await?;
         socket.set_broadcast(true)?;
@@ -323,8 +331,8 @@ async fn zones() -> Result<(), BoxError> {
     let to: SocketAddr = "[fe80::1]:8080".parse()?;
     for node in [client, neighbour.node(), client] {
         let asked = node.run(async move {
-            let from =
-                SocketAddrV6::new("fe80::99".parse().unwrap(), 5555, 0, if_nametoindex("eth0")?);
+            const ADDR: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
+            let from = SocketAddrV6::new(ADDR, 5555, 0, if_nametoindex("eth0")?);
             exchange(from.into(), to).await
         });
         let answered = asked.await?;

@@ -67,8 +67,9 @@ impl Arrivals {
         }
     }
 
-    /// Watches the socket of a session no more. Closing it would do only where nobody has a duplicate, by `dup` or `fork`:
-    /// else it would be found for ever, by a number that is nobody's.
+    /// Watches the socket of a session no more. Closing it would do only where nobody has a
+    /// duplicate, by `dup` or `fork`: else it would be found for ever, by a number that is
+    /// nobody's.
     pub(super) fn remove(&self, socket: &impl AsFd) {
         if let Watching::Together(together) = &self.watching {
             // Fails where it was not watched: a session that had no descriptor for that.
@@ -216,7 +217,7 @@ mod tests {
     fn port() -> HostSocket {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port().to_string().parse().unwrap();
-        let host = HostAddr::from(std::net::IpAddr::from([127, 0, 0, 1]));
+        let host = HostAddr::Ip([127, 0, 0, 1].into());
         let endpoint = Endpoint::from([192, 0, 2, 2]);
         let ports = "80".parse().unwrap();
         let binding = Binding::new(Protocol::Udp, host, port, endpoint, ports).unwrap();

@@ -1,7 +1,8 @@
-//! Sessions whose answers would come back as questions, for ever where the container answers whatever it is asked.
+//! Sessions whose answers would come back as questions, for ever where the container answers
+//! whatever it is asked.
 //!
-//! One datagram with a forged source begins them: that of another published port of this host (IPv6 takes its own addresses
-//! from outside), or that of the container itself.
+//! One datagram with a forged source begins them: that of another published port of this host (IPv6
+//! takes its own addresses from outside), or that of the container itself.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -16,8 +17,8 @@ use portmap_core::Port;
 use super::host::is_own;
 use crate::serving::Target;
 
-/// The UDP ports that this process serves, whichever mapper does: in which network namespace, and on which addresses. Its lock
-/// is taken when a port comes or goes and when a session begins.
+/// The UDP ports that this process serves, whichever mapper does: in which network namespace, and
+/// on which addresses. Its lock is taken when a port comes or goes and when a session begins.
 static SERVED: Mutex<BTreeMap<(Namespace, u16), Vec<IpAddr>>> = Mutex::new(BTreeMap::new());
 
 /// A network namespace, by the device and the number of its file; `None` where there is no `/proc`.
@@ -28,7 +29,8 @@ pub(crate) struct Namespace(Option<(u64, u64)>);
 #[derive(Clone, Debug)]
 pub(crate) struct Circles {
     namespace: Namespace,
-    /// Where this host itself dials; a dial service of the embedder's may find the same address elsewhere.
+    /// Where this host itself dials; a dial service of the embedder's may find the same address
+    /// elsewhere.
     target: Option<Target>,
 }
 
@@ -53,7 +55,8 @@ impl Circles {
         Self { namespace, target }
     }
 
-    /// Takes note of a port that is served at this address; at `::`, on IPv4 addresses too unless it is IPv6 alone.
+    /// Takes note of a port that is served at this address; at `::`, on IPv4 addresses too unless
+    /// it is IPv6 alone.
     pub(super) fn serve(&self, addr: SocketAddr, only_v6: bool) -> Served {
         Served::new(self.namespace, addr, only_v6)
     }
@@ -63,7 +66,8 @@ impl Circles {
         self.is_container(client, container_port) || is_served(self.namespace, client)
     }
 
-    /// The container's service itself asks, or somebody in its name: its answer would be its next question.
+    /// The container's service itself asks, or somebody in its name: its answer would be its next
+    /// question.
     fn is_container(&self, client: SocketAddr, container_port: Port) -> bool {
         let Some(target) =
             self.target.as_ref().filter(|_| client.port() == container_port.number())
@@ -75,7 +79,8 @@ impl Circles {
     }
 }
 
-/// Whether a source address and port are those of a port that this process serves. Nobody else can have them.
+/// Whether a source address and port are those of a port that this process serves. Nobody else can
+/// have them.
 fn is_served(namespace: Namespace, client: SocketAddr) -> bool {
     let ip = client.ip().to_canonical();
     let bound: Vec<_> = match served().get(&(namespace, client.port())) {

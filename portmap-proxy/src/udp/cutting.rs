@@ -6,11 +6,11 @@ use rustix::io::Errno;
 
 use super::{Carried, batch::Datagrams};
 
-/// What is known of having the kernel cut datagrams apart on a way out: it refuses where they are larger than the
-/// link's MTU, and where the device lets it.
+/// What is known of having the kernel cut datagrams apart on a way out: it refuses where they are
+/// larger than the link's MTU, and where the device lets it.
 ///
-/// Routes and devices change, and one failure may be a passing one. So what was refused is tried again, more and more
-/// seldom: after 16 sends that could have been one, then 32, and so on.
+/// Routes and devices change, and one failure may be a passing one. So what was refused is tried
+/// again, more and more seldom: after 16 sends that could have been one, then 32, and so on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cutting {
     /// The smallest size that was refused.
@@ -23,7 +23,8 @@ pub(super) struct Cutting {
 
 impl Cutting {
     const SHORTEST_PAUSE: u16 = 16;
-    /// A refusal costs a system call, up to 64 datagrams another one each: so much is lost to trying.
+    /// A refusal costs a system call, up to 64 datagrams another one each: so much is lost to
+    /// trying.
     const LONGEST_PAUSE: u16 = 4096;
 
     /// Whether datagrams of this size are to leave as one.
@@ -69,7 +70,8 @@ pub(super) fn dispatch(
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Carried::default(),
             Err(error) if is_not_cut(&error) => cutting.refused(size),
-            // It says nothing of cutting: a firewall, say, or the container's own refusal of an earlier datagram.
+            // It says nothing of cutting: a firewall, say, or the container's own refusal of an
+            // earlier datagram.
             Err(_) => {}
         }
     }
@@ -82,8 +84,8 @@ pub(super) fn dispatch(
     carried
 }
 
-/// Whether it is the cutting that the kernel refuses: datagrams larger than the MTU, too many of them, a device without
-/// checksums.
+/// Whether it is the cutting that the kernel refuses: datagrams larger than the MTU, too many of
+/// them, a device without checksums.
 fn is_not_cut(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::INVAL | Errno::IO | Errno::MSGSIZE | Errno::OPNOTSUPP))
@@ -96,7 +98,8 @@ mod tests {
 
     use super::*;
 
-    /// Sends three datagrams with a kernel that says this to all that is to be cut; how often it was asked.
+    /// Sends three datagrams with a kernel that says this to all that is to be cut; how often it
+    /// was asked.
     fn asked(cutting: &mut Cutting, cut: impl Fn() -> io::Result<()>) -> usize {
         let (bytes, asked) = ([7; 300], Cell::new(0));
         let datagrams = Datagrams { bytes: &bytes, size: 100 };

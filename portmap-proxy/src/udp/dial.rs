@@ -36,7 +36,8 @@ impl Service<Dial> for UdpDial {
     }
 }
 
-/// The port is chosen by connecting. Where the host has none left, that is `EAGAIN` and nothing else.
+/// The port is chosen by connecting. Where the host has none left, that is `EAGAIN` and nothing
+/// else.
 fn connect(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     socket.connect(&addr.into())?;

@@ -8,11 +8,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use portmap_core::BoxError;
 use rustix::io::Errno;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time};
 use tower::{Service, ServiceExt};
 
 use super::{
@@ -134,10 +135,12 @@ where
     }
 }
 
-/// How many sessions have to go for one at most: others may be quicker to take the port that one has left.
+/// How many sessions have to go for one at most: others may be quicker to take the port that one
+/// has left.
 const ATTEMPTS_AT_A_PORT: usize = 4;
 
-/// Dials. Where the host has no local port left, the least recently used session of the listener goes for this one.
+/// Dials. Where the host has no local port left, the least recently used session of the listener
+/// goes for this one.
 async fn dial_with_room<D>(
     dial: D,
     request: Dial,
@@ -156,17 +159,36 @@ where
         if !dialled.as_ref().is_err_and(is_out_of_ports) || !opening.make_room().await {
             break;
         }
-        let mut dial = again.clone();
-        let ready = dial.ready().await.map(drop);
-        ready.map_err(|error| ForwardError::dial(request, error.into()))?;
         let spare = Spare::take().map_err(|error| ForwardError::dial(request, error.into()))?;
-        dialled = connect(dial, request, settings.dial_limit, pressure, spare).await;
+        let dial = again.clone();
+        dialled = connect_when_ready(dial, request, settings.dial_limit, pressure, spare).await;
     }
     dialled
 }
 
-/// Linux says `EAGAIN` where connecting finds no port that is free, and `EADDRINUSE` where binding to port 0 does, which a
-/// dial service of the embedder's may do.
+async fn connect_when_ready<D>(
+    mut dial: D,
+    request: Dial,
+    limit: Duration,
+    pressure: &Pressure,
+    spare: Spare,
+) -> Result<UdpSocket, ForwardError>
+where
+    D: Service<Dial, Response = UdpSocket> + Clone,
+    D::Error: Into<BoxError>,
+{
+    match time::timeout(limit, dial.ready()).await {
+        Ok(ready) => ready.map_err(|error| ForwardError::dial(request, error.into()))?,
+        Err(_) => {
+            let (client, addr) = (request.client(), request.addr());
+            return Err(ForwardError::TimedOut { client, addr, limit });
+        }
+    };
+    connect(dial, request, limit, pressure, spare).await
+}
+
+/// Linux says `EAGAIN` where connecting finds no port that is free, and `EADDRINUSE` where binding
+/// to port 0 does, which a dial service of the embedder's may do.
 fn is_out_of_ports(error: &ForwardError) -> bool {
     let ForwardError::Dial { source, .. } = error else {
         return false;

@@ -1,4 +1,5 @@
-//! What only this host can tell of an address: asked when a session begins, so that nothing has to follow its changes.
+//! What only this host can tell of an address: asked when a session begins, so that nothing has to
+//! follow its changes.
 
 use std::{
     fs,
@@ -10,10 +11,11 @@ use nix::net::if_::if_indextoname;
 use super::ends::LOOPBACK;
 use crate::pressure::is_exhaustion;
 
-/// Whether an address is this host's: it would speak to it from there. A link-local one is looked for in its zone.
+/// Whether an address is this host's: it would speak to it from there. A link-local one is looked
+/// for in its zone.
 ///
-/// It is asked of the kernel, in the calling thread's network namespace: four system calls, and no packet. Where the kernel
-/// cannot be asked for lack of descriptors, the answer is yes.
+/// It is asked of the kernel, in the calling thread's network namespace: four system calls, and no
+/// packet. Where the kernel cannot be asked for lack of descriptors, the answer is yes.
 pub(super) fn is_own(addr: SocketAddr) -> bool {
     let ip = addr.ip().to_canonical();
     if ip.is_loopback() {
@@ -32,8 +34,9 @@ pub(super) fn is_own(addr: SocketAddr) -> bool {
     source.map_or_else(|error| is_exhaustion(&error), |source| source.ip() == ip)
 }
 
-/// Whether this interface takes packets with IPv4 loopback addresses from outside (`route_localnet`): then an address of
-/// 127.0.0.0/8 says nothing of who has sent them. The kernel drops those of `::1` always.
+/// Whether this interface takes packets with IPv4 loopback addresses from outside
+/// (`route_localnet`): then an address of 127.0.0.0/8 says nothing of who has sent them. The kernel
+/// drops those of `::1` always.
 pub(super) fn takes_loopback(interface: u32) -> bool {
     if matches!(interface, 0 | LOOPBACK) {
         return false;

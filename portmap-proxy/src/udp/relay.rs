@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -17,7 +17,7 @@ use super::{
     arrivals::Arrivals,
     batch::{Batch, Datagrams, Run},
     circle::{Circles, Served},
-    ends::{Ends, Unanswerable, Way},
+    ends::{Ends, Unanswerable, Way, written_to},
     headed::send_behind,
     peer::{Dialling, Open, Peer},
     session::Dialled,
@@ -81,16 +81,16 @@ impl Relay {
     }
 
     /// The host address and port of a session.
-    pub(super) fn used(&self, local: IpAddr) -> SocketAddr {
-        SocketAddr::new(local, self.bound.port())
+    pub(super) fn used(&self, flow: &Flow) -> SocketAddr {
+        written_to(flow, self.bound.port())
     }
 
     pub(super) fn find(&self, flow: &Flow) -> Option<Id> {
         self.sessions.find(flow)
     }
 
-    /// Begins a session with a client whose first datagram came in by this interface; where there are too many, another
-    /// one goes for it. Says whether one did.
+    /// Begins a session with a client whose first datagram came in by this interface; where there
+    /// are too many, another one goes for it. Says whether one did.
     pub(super) fn begin(&mut self, flow: Flow, arrived_by: u32, now: Instant) -> (Id, bool) {
         let (id, evicted) = self.sessions.insert(flow, Peer::opening(arrived_by), now);
         let full = evicted.is_some();
@@ -162,14 +162,13 @@ impl Relay {
             self.end(lost, SessionEnding::Evicted);
             return Err(error);
         }
-        if let Peer::Opening(Dialling { arrived_by, .. }) = *peer
-            && let opened = Peer::open(dialled, arrived_by)
-            && let Peer::Opening(Dialling { waiting, .. }) = std::mem::replace(peer, opened)
-        {
-            if let Peer::Open(open) = peer {
-                for datagram in waiting.iter() {
-                    open.pass(Datagrams { bytes: datagram, size: datagram.len() });
-                }
+        let Peer::Opening(Dialling { arrived_by, .. }) = *peer else {
+            return Ok(());
+        };
+        let opening = std::mem::replace(peer, Peer::open(dialled, arrived_by));
+        if let (Peer::Opening(Dialling { waiting, .. }), Peer::Open(open)) = (opening, peer) {
+            for datagram in waiting.iter() {
+                open.pass(Datagrams { bytes: datagram, size: datagram.len() });
             }
             self.waiting -= waiting.len();
         }

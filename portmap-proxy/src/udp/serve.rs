@@ -23,7 +23,7 @@ use super::{
     Session, SessionEnding,
     batch::{Batch, Run, with_shared},
     circle::Circles,
-    ends::{LOOPBACK, Unanswerable},
+    ends::Unanswerable,
     host::takes_loopback,
     relay::Relay,
     session::{News, Opening},
@@ -193,9 +193,9 @@ where
         if self.circles.has(flow.client, self.container_port) {
             return Err(Unbegun::Unanswerable(Unanswerable::Circle));
         }
-        // One of the two may be a loopback address, and the interface is the other one's.
+        // It wrote to another of this host's addresses, and the interface is that one's.
         let client = flow.client.ip().to_canonical();
-        if client.is_loopback() && arrived_by != LOOPBACK && takes_loopback(arrived_by) {
+        if client.is_loopback() && client.is_ipv4() && takes_loopback(arrived_by) {
             return Err(Unbegun::Unanswerable(Unanswerable::Loopback));
         }
         self.begin(flow, arrived_by, now)
@@ -242,7 +242,7 @@ where
         if full {
             self.say_crowded(now);
         }
-        let ends = (canonical(flow.client), canonical(self.relay.used(flow.local)));
+        let ends = (canonical(flow.client), canonical(self.relay.used(&flow)));
         let opening = Opening::new(id, self.news.clone());
         let over = opening.tells_end();
         let counters = Arc::clone(&self.counters);

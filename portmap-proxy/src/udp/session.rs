@@ -57,8 +57,9 @@ impl Session {
         self.meter.binding()
     }
 
-    /// The host address and port that the client wrote to, never v4-mapped: where the replies leave from, unless that is
-    /// a broadcast or multicast address. Then they have an address of the interface that the client wrote by.
+    /// The host address and port that the client wrote to, never v4-mapped: where the replies leave
+    /// from, unless that is a broadcast or multicast address. Then they have an address of the
+    /// interface that the client wrote by.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
@@ -123,8 +124,8 @@ impl Opening {
         let _ = self.listener.send(News::Open(self.id, dialled));
     }
 
-    /// Has another session end, the least recently used one of the listener, so that there is a local port for this one.
-    /// Says whether there was one.
+    /// Has another session end, the least recently used one of the listener, so that there is a
+    /// local port for this one. Says whether there was one.
     pub(super) async fn make_room(&self) -> bool {
         let (evicted, told) = oneshot::channel();
         self.listener.send(News::NoPort(self.id, evicted)).is_ok() && told.await.unwrap_or(false)

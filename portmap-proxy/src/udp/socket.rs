@@ -51,8 +51,8 @@ pub(super) fn tune_listener(socket: &impl AsFd) -> io::Result<()> {
     } else {
         setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
     }
-    // A socket that somebody else has bound may be allowed to: then a source that is a subnet's broadcast address would
-    // have an answer sent to all of its hosts.
+    // A socket that somebody else has bound may be allowed to: then a source that is a subnet's
+    // broadcast address would have an answer sent to all of its hosts.
     SockRef::from(socket).set_broadcast(false)?;
     tune(socket, LISTENER_BUFFER);
     // Replies of all sessions leave from it.
@@ -105,7 +105,8 @@ pub(super) fn send(socket: &UdpSocket, datagrams: Datagrams<'_>, cutting: &mut C
     })
 }
 
-/// Sends to a client, by the first of these ways that is one: from the address that it had written to, mostly.
+/// Sends to a client, by the first of these ways that is one: from the address that it had written
+/// to, mostly.
 pub(super) fn send_from(
     socket: &impl AsFd,
     to: SocketAddr,
@@ -161,8 +162,9 @@ fn transmit(
     kernel()?.try_send(socket.into(), &transmit)
 }
 
-/// Sends by an interface, from this address of it or from the one that the kernel takes. `quinn-udp` knows no interface; this
-/// allocates, for those few who wrote to an address that means something on one link alone.
+/// Sends by an interface, from this address of it or from the one that the kernel takes.
+/// `quinn-udp` knows no interface; this allocates, for those few who wrote to an address that means
+/// something on one link alone.
 fn transmit_by(
     interface: u32,
     socket: &impl AsFd,
@@ -200,8 +202,8 @@ fn transmit_by(
     Ok(sent?)
 }
 
-/// Whether nothing can be sent from this address since it is none of this host's. Linux 6.18 calls it unreachable, as it
-/// does a client to whom there is no route.
+/// Whether nothing can be sent from this address since it is none of this host's. Linux 6.18 calls
+/// it unreachable, as it does a client to whom there is no route.
 fn is_no_source(error: &io::Error, from: Option<IpAddr>) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::INVAL | Errno::ADDRNOTAVAIL | Errno::NETUNREACH))

@@ -21,8 +21,8 @@ pub(super) enum Unbegun {
     Unanswerable(Unanswerable),
 }
 
-/// Does something with a clone of the service. If that panics, it costs one session and not the port: what the panic leaves half
-/// done is the clone, which is dropped.
+/// Does something with a clone of the service. If that panics, it costs one session and not the
+/// port: what the panic leaves half done is the clone, which is dropped.
 pub(super) fn guarded<R>(counters: &Counters, work: impl FnOnce() -> R) -> Result<R, Unbegun> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panicked| {
         counters.panicked();

@@ -33,9 +33,10 @@ pub struct BindingStats {
     /// UDP: how many datagrams were received, in either direction, and not carried. What a full receive queue of the
     /// kernel's has lost is not in it (`Udp: RcvbufErrors` of `/proc/net/snmp`).
     pub dropped: u64,
-    /// UDP: how many of those that were [dropped](Self::dropped) came from where no answer can, or may, go to: an unspecified,
-    /// broadcast or multicast address, port 0, a loopback address that came in by a link, a port of this process or the
-    /// container itself, whose answers would be questions again. They began no session; most are forged.
+    /// UDP: how many of those that were [dropped](Self::dropped) came from where no answer can, or
+    /// may, go to: an unspecified, broadcast or multicast address, port 0, a loopback address that
+    /// came in by a link, a port of this process or the container itself, whose answers would be
+    /// questions again. They began no session; most are forged.
     pub unanswerable: u64,
 }
 

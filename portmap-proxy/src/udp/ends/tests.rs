@@ -37,7 +37,8 @@ fn by_link() -> Outcome {
 #[test]
 fn a_client_is_answered_from_where_it_wrote_to() {
     let cases = [
-        // One host to another, and to itself: the interface is that of the address that was written to.
+        // One host to another, and to itself: the interface is that of the address that was written
+        // to.
         ("192.0.2.7:5000", "192.0.2.1", ETH0, from("192.0.2.1")),
         ("[2001:db8::7]:5000", "2001:db8::1", ETH0, from("2001:db8::1")),
         ("[::ffff:192.0.2.7]:5000", "::ffff:192.0.2.1", ETH0, from("::ffff:192.0.2.1")),
@@ -47,7 +48,8 @@ fn a_client_is_answered_from_where_it_wrote_to() {
         ("127.0.0.1:5000", "192.0.2.1", ETH0, from("192.0.2.1")),
         ("[::1]:5000", "2001:db8::1", ETH0, from("2001:db8::1")),
         ("192.0.2.1:5000", "127.0.0.1", LOOPBACK, from("127.0.0.1")),
-        // A subnet's broadcast address looks like any other; the kernel says so when it is to be a source.
+        // A subnet's broadcast address looks like any other; the kernel says so when it is to be a
+        // source.
         ("192.0.2.7:5000", "192.0.2.255", ETH0, from("192.0.2.255")),
         // The zone is the client's, and with it the interface of the answer.
         ("[fe80::7%7]:5000", "fe80::1", ETH0, from("fe80::1")),
@@ -132,4 +134,7 @@ fn an_address_of_one_link_makes_a_session_for_each_link() {
         Ends { source, destination, interface: zone }.flow().unwrap()
     };
     assert_ne!(zoned(2), zoned(3));
+    for flow in [by(3), zoned(3)] {
+        assert_eq!(written_to(&flow, 80), "[fe80::1%3]:80".parse().unwrap());
+    }
 }
