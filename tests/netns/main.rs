@@ -37,6 +37,7 @@ mod seed;
 mod support;
 mod udp;
 mod udp_ends;
+mod uplinks;
 
 use std::process::ExitCode;
 
@@ -73,5 +74,6 @@ fn main() -> ExitCode {
     link_local::tests(&mut suite);
     udp::tests(&mut suite);
     udp_ends::tests(&mut suite);
+    uplinks::tests(&mut suite);
     suite.run()
 }

@@ -217,7 +217,7 @@ mod tests {
     fn port() -> HostSocket {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port().to_string().parse().unwrap();
-        let host = HostAddr::Ip([127, 0, 0, 1].into());
+        let host = HostAddr::from(std::net::IpAddr::from([127, 0, 0, 1]));
         let endpoint = Endpoint::from([192, 0, 2, 2]);
         let ports = "80".parse().unwrap();
         let binding = Binding::new(Protocol::Udp, host, port, endpoint, ports).unwrap();
