@@ -34,6 +34,7 @@
 mod accept;
 mod builder;
 mod check;
+mod circle;
 mod connect;
 mod connection;
 mod dial;
@@ -53,7 +54,7 @@ mod udp;
 mod watch;
 mod watched;
 
-pub use check::not_to_itself;
+pub use circle::not_to_itself;
 pub use connection::Connection;
 pub use dial::{Dial, TcpDial};
 pub use forward::{Forward, ForwardError, Transferred};

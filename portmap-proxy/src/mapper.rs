@@ -13,7 +13,8 @@ use tracing::Instrument;
 use crate::{
     Connection, Dial, Forward, ForwardSession, Session, TcpDial, UdpDial,
     accept::Accept,
-    check::{not_to_itself, only_tcp_and_udp},
+    check::only_tcp_and_udp,
+    circle::Passages,
     pressure::Pressure,
     serving::Serving,
     settings::Settings,
@@ -116,13 +117,9 @@ where
         let bindings: Vec<_> = reserved.iter().map(|reserved| reserved.binding().clone()).collect();
         self.common.settings.source.check(bindings.iter().map(Binding::protocol))?;
         self.common.settings.source.check_host()?;
-        let mut serving = Serving::new(match self.common.dials_elsewhere {
-            true => Vec::new(),
-            false => {
-                not_to_itself(&bindings)?;
-                bindings.clone()
-            }
-        });
+        // Where somebody else's dial service leads, nobody knows here.
+        let known = if self.common.dials_elsewhere { Vec::new() } else { bindings.clone() };
+        let mut serving = Serving::new(Passages::enter(known)?);
         let settings = Arc::new(self.common.settings.clone());
         let (mut listeners, mut datagrams) = (Vec::new(), Vec::new());
         for reserved in reserved {

@@ -5,10 +5,10 @@ use std::{
     pin::Pin,
 };
 
-use portmap_core::{Binding, Endpoint, Error, Established, Hold, NotReleased};
+use portmap_core::{Endpoint, Error, Established, Hold, NotReleased};
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::check::not_to_itself;
+use crate::circle::Passages;
 
 /// How a request is served.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +28,7 @@ pub(crate) struct Serving {
     phase: watch::Sender<Phase>,
     listeners: Vec<JoinHandle<()>>,
     /// What must not lead back to itself, where that can be seen from here.
-    bindings: Vec<Binding>,
+    passages: Passages,
 }
 
 /// A listener's ear for its [`Serving`].
@@ -56,9 +56,9 @@ pub(crate) struct Target {
 }
 
 impl Serving {
-    /// Serves nothing yet. `bindings` are those that may lead back to themselves.
-    pub(crate) fn new(bindings: Vec<Binding>) -> Self {
-        Self { phase: watch::Sender::default(), listeners: Vec::new(), bindings }
+    /// Serves nothing yet.
+    pub(crate) fn new(passages: Passages) -> Self {
+        Self { phase: watch::Sender::default(), listeners: Vec::new(), passages }
     }
 
     pub(crate) fn orders(&self) -> Orders {
@@ -118,6 +118,7 @@ impl Hold for Serving {
 
     fn disarm(self: Box<Self>) {
         self.phase.send_modify(|phase| phase.disarmed = true);
+        self.passages.keep();
     }
 
     fn retarget<'a>(
@@ -125,8 +126,7 @@ impl Hold for Serving {
         to: Endpoint,
         established: Established,
     ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>> {
-        let bindings: Vec<_> = self.bindings.iter().map(|binding| binding.clone().to(to)).collect();
-        let sensible = not_to_itself(&bindings);
+        let sensible = self.passages.lead_to(to);
         if sensible.is_ok() {
             self.phase.send_modify(|phase| {
                 phase.to = Some(to);
