@@ -1,6 +1,6 @@
 //! The accept loop of one binding.
 
-use std::{future::poll_fn, io, pin::pin, sync::Arc, time::Instant};
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Instant};
 
 use portmap_core::{BoxError, Established, HostSocket, PortRange, WithCauses};
 use socket2::SockRef;
@@ -14,6 +14,8 @@ use tracing::{debug, error, warn};
 
 use crate::{
     Connection, ForwardError,
+    caught::{Panicked, caught},
+    connection::Abortive,
     listener::Listener,
     pressure::{Backoff, Pressure, is_exhaustion},
     seldom::Seldom,
@@ -89,6 +91,12 @@ where
                         task::consume_budget().await;
                     }
                     Ok(None) => held_up = HeldUp::default(),
+                    Err(Refused::Panicked(panicked)) => {
+                        held_up = HeldUp::default();
+                        self.counters.panicked();
+                        error!(error = %panicked, "the service of a connection panicked");
+                        task::consume_budget().await;
+                    }
                     Err(Refused::Service(error)) => {
                         held_up.count(&self.counters);
                         if backoff.is_fresh() {
@@ -131,29 +139,48 @@ where
             held_up.count(&self.counters);
             self.pressure.relieved().await;
         }
-        let mut service = self.service.clone();
-        let ready = poll_fn(|cx| {
-            let ready = service.poll_ready(cx);
-            if ready.is_pending() {
-                held_up.count(&self.counters);
+        let mut service = match self.ready(held_up).await {
+            Err(Refused::Panicked(panicked)) => {
+                // This client is lost: to leave it would be to ask for it again and again.
+                let accepted = pending.accept().map_err(Refused::Accept)?;
+                drop(accepted.map(|(stream, ..)| Abortive::new(stream)));
+                return Err(Refused::Panicked(panicked));
             }
-            ready
-        });
-        let ready = ready.await;
-        ready.map_err(|error| Refused::Service(error.into()))?;
+            ready => ready?,
+        };
         let spare = Spare::take().map_err(Refused::Accept)?;
         let accepted = pending.accept().map_err(Refused::Accept)?;
         if let Some((stream, ..)) = accepted.as_ref().filter(|_| !self.inherited) {
             // Fails only where the client has gone; the dial will tell.
             let _ = self.settings.tune(SockRef::from(stream));
         }
-        Ok(accepted.and_then(|(stream, client, place)| {
+        let connection = accepted.and_then(|(stream, client, place)| {
             let container_port = self.container_ports.nth(place)?;
             let counters = Arc::clone(&self.counters);
-            let connection = Connection::new(stream, client, container_port, spare, counters);
-            let attended = Attended::new(connection.meter());
-            Some((attended.in_span(|| service.call(connection)), attended))
-        }))
+            Some(Connection::new(stream, client, container_port, spare, counters))
+        });
+        let Some(connection) = connection else { return Ok(None) };
+        let attended = Attended::new(connection.meter());
+        let served = caught(|| attended.in_span(|| service.call(connection)));
+        served.map(|served| Some((served, attended))).map_err(Refused::Panicked)
+    }
+
+    /// A service for the next client: a clone of the first one, which is never called. So one that has panicked is gone with
+    /// its client.
+    async fn ready(&self, held_up: &mut HeldUp) -> Result<S, Refused> {
+        let mut service = caught(|| self.service.clone()).map_err(Refused::Panicked)?;
+        let ready = poll_fn(|cx| match caught(|| service.poll_ready(cx)) {
+            Ok(Poll::Pending) => {
+                held_up.count(&self.counters);
+                Poll::Pending
+            }
+            Ok(Poll::Ready(ready)) => {
+                Poll::Ready(ready.map_err(|error| Refused::Service(error.into())))
+            }
+            Err(panicked) => Poll::Ready(Err(Refused::Panicked(panicked))),
+        });
+        ready.await?;
+        Ok(service)
     }
 }
 
@@ -170,6 +197,7 @@ impl HeldUp {
 }
 
 enum Refused {
+    Panicked(Panicked),
     Service(BoxError),
     Accept(io::Error),
 }

@@ -33,6 +33,7 @@
 
 mod accept;
 mod builder;
+mod caught;
 mod check;
 mod circle;
 mod connect;

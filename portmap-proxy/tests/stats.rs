@@ -7,6 +7,11 @@ use std::{
     convert::Infallible,
     future::{pending, ready},
     io::{self, ErrorKind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -20,8 +25,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower::{
-    ServiceBuilder, layer::layer_fn, limit::ConcurrencyLimitLayer, load_shed::LoadShedLayer,
-    service_fn,
+    Service, ServiceBuilder, layer::layer_fn, limit::ConcurrencyLimitLayer,
+    load_shed::LoadShedLayer, service_fn,
 };
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -158,6 +163,57 @@ async fn errors_and_panics_of_layers_are_counted() {
     is_reset(&lease).await;
     let failed = |stats: &BindingStats| stats.failed.by(FailureCause::Service) == 1;
     until(|| mapper.stats(), failed).await;
+}
+
+/// Panics the first time that it is asked, or called.
+#[derive(Clone)]
+struct PanicsOnce<S> {
+    inner: S,
+    in_call: bool,
+    asked: Arc<AtomicUsize>,
+}
+
+impl<S> PanicsOnce<S> {
+    fn now(&self) {
+        assert!(self.asked.fetch_add(1, Ordering::Relaxed) > 0, "on purpose");
+    }
+}
+
+impl<S: Service<Connection>> Service<Connection> for PanicsOnce<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if !self.in_call {
+            self.now();
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, connection: Connection) -> S::Future {
+        if self.in_call {
+            self.now();
+        }
+        self.inner.call(connection)
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_panics_before_its_future_loses_one_connection() {
+    for in_call in [false, true] {
+        let container = container().await;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let layer = layer_fn(move |inner| PanicsOnce { inner, in_call, asked: Arc::clone(&asked) });
+        let mapper = ProxyMapper::new().layer(layer);
+        let lease = publish(&mapper, &container).await;
+        is_reset(&lease).await;
+        connect(&lease, &container).await;
+        let panicked = |stats: &BindingStats| stats.failed.by(FailureCause::Panicked) == 1;
+        let stats = until(|| mapper.stats(), panicked).await;
+        assert_eq!(stats.failed.total(), 1, "in call: {in_call}");
+        lease.release().await.unwrap();
+    }
 }
 
 #[tokio::test]
