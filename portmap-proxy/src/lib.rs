@@ -33,6 +33,7 @@
 
 mod accept;
 mod builder;
+mod causes;
 mod caught;
 mod check;
 mod circle;

@@ -2,7 +2,6 @@
 
 use std::{
     error::Error,
-    io,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -10,7 +9,7 @@ use std::{
 use rustix::io::Errno;
 use tokio::time;
 
-use crate::spare::make_room;
+use crate::{causes::errno, spare::make_room};
 
 const SHORTEST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_millis(200);
@@ -76,8 +75,9 @@ impl Backoff {
     }
 }
 
-/// Whether the process or the host has no descriptor left, or no memory for a socket: it may have, in a moment.
+/// Whether the process or the host has no descriptor left, or no memory for a socket: it may have, in a moment. A dial service
+/// or a layer may have wrapped the error that says so.
 pub(crate) fn is_exhaustion(error: &(dyn Error + 'static)) -> bool {
-    let errno = error.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+    let errno = errno(error).map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }

@@ -1,15 +1,14 @@
 //! Why a client was not served, from the error of the service that should have.
 
-use std::{
-    error::Error,
-    fmt,
-    io::{self, ErrorKind},
-};
+use std::{error::Error, fmt, io::ErrorKind};
 
 use portmap_core::BoxError;
 use tower::load_shed::error::Overloaded;
 
-use crate::ForwardError;
+use crate::{
+    ForwardError,
+    causes::{find, io_kind},
+};
 
 /// Why a connection or a session did not reach its container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,7 +97,7 @@ impl Unserved {
 }
 
 fn dial(error: &(dyn Error + 'static)) -> FailureCause {
-    match find::<io::Error>(error).map(io::Error::kind) {
+    match io_kind(error) {
         Some(ErrorKind::ConnectionRefused) => FailureCause::DialRefused,
         Some(ErrorKind::TimedOut) => FailureCause::DialTimedOut,
         Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
@@ -108,20 +107,10 @@ fn dial(error: &(dyn Error + 'static)) -> FailureCause {
     }
 }
 
-/// The error itself or the first of its causes that is a `T`: layers may have wrapped it.
-fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use portmap_core::{Error, ErrorKind as Kind};
 
     use super::*;
@@ -143,6 +132,8 @@ mod tests {
         for (error, cause) in cases {
             assert_eq!(Unserved::why(&failed(error)), Unserved::Failed(cause));
         }
+        let wrapped = failed(io::Error::other(libc(111)));
+        assert_eq!(Unserved::why(&wrapped), Unserved::Failed(FailureCause::DialRefused));
         assert_eq!(Unserved::why(&"mine".into()), Unserved::Failed(FailureCause::Service));
     }
 
