@@ -42,6 +42,8 @@ impl Settings {
     /// Sets what every proxied connection has. Accepted connections inherit it from their listener.
     pub(crate) fn tune(&self, socket: SockRef<'_>) -> io::Result<()> {
         socket.set_tcp_nodelay(true)?;
+        // An urgent byte stays in its place among the others: the kernel would else keep the last one, and drop it.
+        socket.set_out_of_band_inline(true)?;
         if let Some(interval) = self.keepalive {
             let keepalive = TcpKeepalive::new().with_time(interval).with_interval(interval);
             socket.set_tcp_keepalive(&keepalive)?;

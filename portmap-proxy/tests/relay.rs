@@ -9,6 +9,7 @@ use std::{
 };
 
 use portmap_proxy::ProxyMapper;
+use socket2::SockRef;
 use support::{connect, container, publish};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -136,6 +137,52 @@ async fn small_messages_are_not_delayed() {
         }
         // With Nagle's algorithm in between each round would wait for a delayed ACK, 40 ms.
         assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    })
+    .await;
+}
+
+/// One by one, in front of others and behind them, small and in bulk: what is urgent keeps its place among all bytes.
+#[tokio::test]
+async fn urgent_bytes_arrive_in_their_place() {
+    symmetric(async |mut one: TcpStream, mut two: TcpStream| {
+        for size in [0, 3, 100_000] {
+            let mut expected = Vec::new();
+            for urgent in [b'!', b'?'] {
+                let plain = vec![b'.'; size];
+                // In one go, so that the proxy finds both at once.
+                let sent = SockRef::from(&one).send(&plain).unwrap();
+                assert_eq!(SockRef::from(&one).send_out_of_band(&[urgent]).unwrap(), 1);
+                expected.extend_from_slice(&plain[..sent]);
+                expected.push(urgent);
+                let mut heard = vec![0; sent + 1];
+                let read = timeout(Duration::from_secs(5), two.read_exact(&mut heard)).await;
+                read.unwrap_or_else(|_| panic!("{size} bytes and an urgent one")).unwrap();
+                assert!(heard == expected, "{size} bytes");
+                expected.clear();
+            }
+        }
+        for plain in [&b"behind"[..], b""] {
+            SockRef::from(&one).send(b"before").unwrap();
+            SockRef::from(&one).send_out_of_band(b"!").unwrap();
+            SockRef::from(&one).send(plain).unwrap();
+            let mut heard = vec![0; 7 + plain.len()];
+            let read = timeout(Duration::from_secs(5), two.read_exact(&mut heard)).await;
+            read.expect("what is behind is stuck").unwrap();
+            assert_eq!(heard, [b"before!", plain].concat());
+        }
+        // The end may be right behind.
+        let bulk = vec![7; 4 << 20];
+        let sending = async {
+            one.write_all(&bulk).await.unwrap();
+            SockRef::from(&one).send_out_of_band(b"!").unwrap();
+            one.write_all(b"end").await.unwrap();
+            one.shutdown().await.unwrap();
+        };
+        let mut heard = Vec::new();
+        let hearing = timeout(Duration::from_secs(10), two.read_to_end(&mut heard));
+        let ((), read) = tokio::join!(sending, hearing);
+        read.expect("it is stuck").unwrap();
+        assert!(heard == [&bulk[..], b"!end"].concat(), "{} bytes", heard.len());
     })
     .await;
 }

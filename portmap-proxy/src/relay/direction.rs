@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use rustix::net::{SendFlags, send};
+use rustix::{
+    io::{Errno, ioctl_fionread, retry_on_intr},
+    net::{RecvFlags, SendFlags, recv, send},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest, ReadBuf},
     net::tcp::{ReadHalf, WriteHalf},
@@ -40,6 +43,8 @@ pub(super) struct Direction<'a> {
     pub(super) pipes: &'static Pool,
     pub(super) pace: Pace,
     meter: &'a Meter,
+    /// Whether more is there than the runtime knows of: see [`Self::read_behind`].
+    pub(super) behind: bool,
     /// Bytes since the thread was last given to others.
     turn: u64,
 }
@@ -97,7 +102,7 @@ impl<'a> Direction<'a> {
         pipes: &'static Pool,
         meter: &'a Meter,
     ) -> Self {
-        Self { from, to, course, pipes, pace: Pace::new(), meter, turn: 0 }
+        Self { from, to, course, pipes, pace: Pace::new(), meter, behind: false, turn: 0 }
     }
 
     /// The writer has taken so many bytes more.
@@ -172,6 +177,9 @@ impl<'a> Direction<'a> {
                 false => self.poll_write(cx, bytes)?,
             };
             self.took(written);
+            if matches!(next, Some(Poll::Pending)) {
+                self.behind = self.has_unread();
+            }
             if let Some(Poll::Ready(Err(lost))) = next {
                 // It would be taken for an orderly end the next time: the kernel tells of it once.
                 return Poll::Ready(Err(lost));
@@ -181,7 +189,7 @@ impl<'a> Direction<'a> {
                 return Poll::Ready(Ok(Moved::Part(Rest::Bytes(rest))));
             }
             match next {
-                Some(Poll::Pending) => {
+                Some(Poll::Pending) if !self.behind => {
                     self.pace.waits();
                     Poll::Pending
                 }
@@ -196,7 +204,27 @@ impl<'a> Direction<'a> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<(), Side>> {
+        if self.behind {
+            match self.read_behind(buffer) {
+                Err(Errno::AGAIN) => self.behind = false,
+                read => return Poll::Ready(read.map_err(|_| self.from.1)),
+            }
+        }
         Pin::new(&mut self.from.0).poll_read(cx, buffer).map_err(|_| self.from.1)
+    }
+
+    /// Whether there is something to be read. A read stops short at an urgent mark; the runtime takes a socket for drained
+    /// then, and nobody would tell of what is behind until more comes.
+    pub(super) fn has_unread(&self) -> bool {
+        ioctl_fionread(self.from.0.as_ref()).is_ok_and(|unread| unread > 0)
+    }
+
+    /// Reads without asking the runtime.
+    fn read_behind(&mut self, buffer: &mut ReadBuf<'_>) -> rustix::io::Result<()> {
+        let (from, unfilled) = (self.from.0.as_ref(), buffer.initialize_unfilled());
+        let (read, _) = retry_on_intr(|| recv(from, &mut *unfilled, RecvFlags::DONTWAIT))?;
+        buffer.advance(read);
+        Ok(())
     }
 
     /// Writes what the writer takes at once.

@@ -21,13 +21,19 @@ impl Direction<'_> {
         };
         let from = self.from.0.as_ref();
         let filled = match from.try_io(Interest::READABLE, || pipe.fill(from)) {
-            Ok(0) => Some(0),
+            // At an urgent mark this says that nothing is there, and behind one that the socket has ended: a read knows.
+            Ok(0) => {
+                self.pace.looks();
+                self.behind = true;
+                None
+            }
             Ok(filled) => {
                 self.pace.spliced(filled < BUFFER, filled < pipe.size());
                 Some(filled)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.pace.looks();
+                self.behind = self.has_unread();
                 None
             }
             Err(error) if is_refusal(&error) => {
@@ -37,11 +43,7 @@ impl Direction<'_> {
             Err(_) => return Err(self.from.1),
         };
         let rest = self.drain_now(pipe)?;
-        Ok(filled.map(|filled| match (filled, rest) {
-            (0, _) => Moved::End,
-            (_, Some(rest)) => Moved::Part(rest),
-            (_, None) => Moved::All,
-        }))
+        Ok(filled.map(|_| rest.map_or(Moved::All, Moved::Part)))
     }
 
     /// Writes what the pipe holds, and gives it back; what the writer does not take at once is returned.
