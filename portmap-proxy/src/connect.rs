@@ -1,10 +1,56 @@
 //! Connecting a socket, at once where that can be.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+};
 
 use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 use tokio::net::TcpStream;
+
+use crate::Dial;
+
+/// Connects to the first of a dial's addresses where somebody listens.
+///
+/// # Errors
+/// That nobody listens, where one address says so: the container is there. Else what the first one said.
+pub(crate) async fn connect_any<F>(
+    dial: Dial,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<TcpStream>
+where
+    F: Future<Output = io::Result<TcpStream>>,
+{
+    let mut failed: Option<io::Error> = None;
+    for addr in dial.addrs() {
+        match connect(addr).await {
+            Err(error) if is_elsewhere(&error) => {
+                let refused = error.kind() == ErrorKind::ConnectionRefused;
+                match failed {
+                    Some(_) if !refused => {}
+                    _ => failed = Some(error),
+                }
+            }
+            done => return done,
+        }
+    }
+    Err(failed.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into()))
+}
+
+/// Whether an address has said that nothing is to be had there, and another one may have it: refused, no way there, or not a
+/// family of this host or namespace.
+fn is_elsewhere(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    let elsewhere = [
+        Errno::CONNREFUSED,
+        Errno::NETUNREACH,
+        Errno::HOSTUNREACH,
+        Errno::ADDRNOTAVAIL,
+        Errno::AFNOSUPPORT,
+    ];
+    errno.is_some_and(|errno| elsewhere.contains(&errno))
+}
 
 /// Connects a socket that does not block.
 ///

@@ -3,7 +3,8 @@
 use std::{
     future::Future,
     io,
-    net::SocketAddr,
+    iter::once,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -13,7 +14,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use crate::{connect::connect, source::connect_from};
+use crate::{
+    connect::{connect, connect_any},
+    source::connect_from,
+};
 
 /// What a dial service is asked for: a connection to a container, on behalf of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +66,23 @@ impl Dial {
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.endpoint.toward(self.client.ip()), self.port.number())
     }
+
+    /// Where to connect, one after the other: [`addr`](Self::addr), then the endpoint's other address, where it has one and the
+    /// program in the container may listen there alone.
+    pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let (first, port) = (self.addr(), self.port.number());
+        let others = self.endpoint.v4().map(IpAddr::V4).into_iter();
+        let others = others.chain(self.endpoint.v6().map(IpAddr::V6));
+        let others = others.map(move |ip| SocketAddr::new(ip, port));
+        once(first).chain(others.filter(move |addr| *addr != first))
+    }
 }
 
-/// The default dial service: connects from this network namespace, once, to [`Dial::addr`].
+/// The default dial service: connects from this network namespace to the first of [`Dial::addrs`] that does not refuse, each
+/// asked once.
 ///
-/// The kernel picks the source address, unless [`Dial::source`] names one: on the host that is the bridge's, the
-/// container's gateway.
+/// The kernel picks the source address, unless [`Dial::source`] names one of the same family: on the host that is the
+/// bridge's, the container's gateway.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpDial;
 
@@ -82,10 +97,13 @@ impl Service<Dial> for TcpDial {
 
     fn call(&mut self, dial: Dial) -> Self::Future {
         Box::pin(async move {
-            match dial.source() {
-                None => connect(socket(dial.addr())?, dial.addr()).await,
-                Some(source) => connect_from(source, dial.addr()).await,
-            }
+            connect_any(dial, move |addr| async move {
+                match dial.source().filter(|source| source.is_ipv4() == addr.is_ipv4()) {
+                    None => connect(socket(addr)?, addr).await,
+                    Some(source) => connect_from(source, addr).await,
+                }
+            })
+            .await
         })
     }
 }

@@ -135,7 +135,12 @@ where
     let failed = |source: BoxError| ForwardError::dial(request, source);
     settings.tune(SockRef::from(&stream)).map_err(|error| failed(error.into()))?;
     let observed = stream.local_addr().map_err(|error| failed(error.into()))?;
-    meter.dialled(request.addr(), observed);
+    // Mostly there is only one that it can be.
+    let reached = match request.addrs().count() {
+        1 => request.addr(),
+        _ => stream.peer_addr().unwrap_or_else(|_| request.addr()),
+    };
+    meter.dialled(reached, observed);
     let mut endpoint = Abortive::new(stream);
     let introduced = settings.source.introduce(&mut endpoint, request.client(), &client).await;
     introduced.map_err(|error| failed(error.into()))?;

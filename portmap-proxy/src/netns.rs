@@ -26,12 +26,16 @@ use tokio::{net::TcpStream, sync::oneshot};
 use tower::Service;
 
 pub use self::{error::NetnsError, sessions::NetnsUdpDial};
-use crate::{Dial, connect::connect};
+use crate::{
+    Dial,
+    connect::{connect, connect_any},
+};
 
 /// A dial service that connects from inside a network namespace: what a container serves on its own 127.0.0.1 can be
 /// published, and a container without any network.
 ///
-/// The endpoint of a publish is an address *in there* then, most often 127.0.0.1; and so is the peer that the container
+/// The endpoint of a publish is an address *in there* then, most often 127.0.0.1, or `127.0.0.1,::1` for what may listen on
+/// either; and so is the peer that the container
 /// sees; [`SourceAddress::Transparent`](crate::SourceAddress::Transparent) makes no difference to it, since answers to a
 /// client's address would lead nowhere in there. Headers of the PROXY protocol do name the client. A socket stays in the namespace in which it was made, so a thread of the service's own lives there and makes them.
 /// Clones share the thread; it ends with the last of them, and keeps the namespace until then.
@@ -186,7 +190,13 @@ impl Service<Dial> for NetnsDial {
     }
 
     fn call(&mut self, dial: Dial) -> Self::Future {
-        let socket = self.socket(dial.addr(), Protocol::TCP);
-        Box::pin(async move { connect(socket.await?, dial.addr()).await })
+        let inside = self.clone();
+        Box::pin(async move {
+            connect_any(dial, move |addr| {
+                let socket = inside.socket(addr, Protocol::TCP);
+                async move { connect(socket.await?, addr).await }
+            })
+            .await
+        })
     }
 }
