@@ -23,10 +23,13 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
     }
 
     /// Replaces the service that connects to containers over TCP. It answers with a stream of tokio's.
+    ///
+    /// Whether it tries again is its own business: see [`refused_retry`](Self::refused_retry).
     #[must_use]
     pub fn dial<T>(self, dial: T) -> ProxyMapper<L, T, S, U> {
         let Self { layer, session_layer, session_dial, mut common, .. } = self;
         common.dials_elsewhere = true;
+        common.settings.refused_retry.get_or_insert(Duration::ZERO);
         ProxyMapper { layer, dial, session_layer, session_dial, common }
     }
 
@@ -64,6 +67,16 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
     #[must_use]
     pub fn dial_limit(mut self, limit: Duration) -> Self {
         self.common.settings.dial_limit = limit;
+        self
+    }
+
+    /// For how long a TCP dial that the container refuses is tried again, within the [dial limit](Self::dial_limit): 100 ms by
+    /// default, with a [dial service](Self::dial) of one's own not at all. So who calls a container that was published a
+    /// moment before it listens is served; who calls one that is down is reset that much later. Nothing is tried
+    /// again while clients wait for a descriptor.
+    #[must_use]
+    pub fn refused_retry(mut self, limit: Duration) -> Self {
+        self.common.settings.refused_retry = Some(limit);
         self
     }
 

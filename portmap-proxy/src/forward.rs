@@ -3,7 +3,7 @@
 use std::{
     error, fmt,
     future::{Future, poll_fn},
-    mem,
+    io, mem,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
@@ -18,6 +18,7 @@ use tower::{Service, ServiceExt};
 
 use crate::{
     Connection, Dial, Ending, Side,
+    causes::io_kind,
     connection::Abortive,
     pressure::{Backoff, Pressure, is_exhaustion},
     relay::Relay,
@@ -123,7 +124,8 @@ where
     D::Error: Into<BoxError>,
 {
     let (client, spare, meter) = connection.into_parts();
-    let connected = connect(dial, request, settings.dial_limit, &pressure, spare);
+    let (limit, patience) = (settings.dial_limit, settings.refused_retry());
+    let connected = connect_patiently(dial, request, limit, patience, &pressure, spare);
     let stream = select! {
         biased;
         connected = connected => connected?,
@@ -151,9 +153,25 @@ where
 
 /// Dials within a time limit; where there is no descriptor left, with the spare one, and then waits for one.
 pub(crate) async fn connect<D>(
+    ready: D,
+    request: Dial,
+    limit: Duration,
+    pressure: &Pressure,
+    spare: Spare,
+) -> Result<D::Response, ForwardError>
+where
+    D: Service<Dial> + Clone,
+    D::Error: Into<BoxError>,
+{
+    connect_patiently(ready, request, limit, Duration::ZERO, pressure, spare).await
+}
+
+/// The same, and tries again for a moment where it is refused.
+async fn connect_patiently<D>(
     mut ready: D,
     request: Dial,
     limit: Duration,
+    patience: Duration,
     pressure: &Pressure,
     mut spare: Spare,
 ) -> Result<D::Response, ForwardError>
@@ -166,10 +184,19 @@ where
         let mut dialled = ready.call(request).await.map_err(Into::into);
         let mut waiting = None;
         let mut backoff = Backoff::new();
-        while dialled.as_ref().is_err_and(|error| is_exhaustion(error.as_ref())) {
-            if !spare.give_up() {
-                waiting.get_or_insert_with(|| pressure.wait());
-                backoff.wait().await;
+        let mut patience = Patience::new(patience);
+        while let Some(failure) = dialled.as_ref().err().and_then(Failure::of) {
+            match failure {
+                Failure::NoDescriptor if spare.give_up() => {}
+                Failure::NoDescriptor => {
+                    waiting.get_or_insert_with(|| pressure.wait());
+                    backoff.wait().await;
+                }
+                Failure::Refused if !pressure.is_relieved() => break,
+                Failure::Refused => match patience.next() {
+                    Some(pause) => time::sleep(pause).await,
+                    None => break,
+                },
             }
             dialled = again.clone().oneshot(request).await.map_err(Into::into);
         }
@@ -180,6 +207,41 @@ where
         Err(_) => {
             Err(ForwardError::TimedOut { client: request.client(), addr: request.addr(), limit })
         }
+    }
+}
+
+/// A failure that may be over in a moment.
+enum Failure {
+    NoDescriptor,
+    Refused,
+}
+
+impl Failure {
+    fn of(error: &BoxError) -> Option<Self> {
+        if is_exhaustion(error.as_ref()) {
+            return Some(Self::NoDescriptor);
+        }
+        let refused = io_kind(error.as_ref()) == Some(io::ErrorKind::ConnectionRefused);
+        refused.then_some(Self::Refused)
+    }
+}
+
+/// Pauses that grow, 5 ms, 10 ms and so on, until a time is over.
+struct Patience {
+    pause: Duration,
+    left: Duration,
+}
+
+impl Patience {
+    fn new(left: Duration) -> Self {
+        Self { pause: Duration::from_millis(5), left }
+    }
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.pause.min(self.left);
+        self.pause *= 2;
+        self.left -= pause;
+        (!pause.is_zero()).then_some(pause)
     }
 }
 

@@ -9,6 +9,8 @@ use crate::SourceAddress;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) dial_limit: Duration,
+    /// Where nobody said how long, it depends on whose dial service it is.
+    pub(crate) refused_retry: Option<Duration>,
     pub(crate) drain_limit: Duration,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) connection_idle: Option<Duration>,
@@ -23,6 +25,7 @@ impl Default for Settings {
         Self {
             // A container that boots answers or refuses within seconds; the kernel alone would try for two minutes.
             dial_limit: Duration::from_secs(10),
+            refused_retry: None,
             drain_limit: Duration::from_secs(5),
             // docker-proxy's: the default of Go's net package.
             keepalive: Some(Duration::from_secs(15)),
@@ -39,6 +42,13 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// For how long a dial that is refused is tried again.
+    pub(crate) fn refused_retry(&self) -> Duration {
+        // What a program takes from its start until it listens, if it is a quick one. Longer, and the clients of a container
+        // that is down would hold descriptors for it.
+        self.refused_retry.unwrap_or(Duration::from_millis(100))
+    }
+
     /// Sets what every proxied connection has. Accepted connections inherit it from their listener.
     pub(crate) fn tune(&self, socket: SockRef<'_>) -> io::Result<()> {
         socket.set_tcp_nodelay(true)?;
