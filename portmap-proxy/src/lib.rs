@@ -33,8 +33,8 @@
 
 mod accept;
 mod builder;
-mod causes;
 mod caught;
+mod causes;
 mod check;
 mod circle;
 mod connect;
