@@ -49,7 +49,8 @@ fn by_proxy(args: &Args, plan: &Plan) -> Result<(), BoxError> {
     requests.iter().try_for_each(|request| mapper.check(request))?;
     check_together(&requests)?;
     let here = plan.containers().iter().filter(|one| one.reach.inside.is_none());
-    here.map(|one| &one.request).try_for_each(|request| not_to_itself(&exact(request)))?;
+    // Together: one may lead to another.
+    not_to_itself(&here.flat_map(|one| exact(&one.request)).collect::<Vec<_>>())?;
     if args.source() == SourceAddress::Transparent {
         if let Some(inside) = plan.containers().iter().find(|one| one.reach.inside.is_some()) {
             let needs = "--source transparent needs a container's address on this host";

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use nix::sys::signal::Signal;
@@ -19,7 +19,9 @@ pub(crate) fn tests(suite: &mut Suite) {
     let netns = [Need::Netns];
     suite.test("publish_connects_from_inside_the_namespace_of_a_process", &netns, of_process);
     suite.test("publish_connects_from_inside_a_namespace_with_a_path", &netns, at_path);
+    suite.test("publish_reaches_what_listens_on_ipv6_loopback_alone", &netns, on_ipv6);
     suite.test("publish_knows_its_own_namespace", &netns, own);
+    suite.test("publish_refuses_targets_that_lead_to_each_other", &netns, circle);
     suite.test("publish_says_which_namespace_there_is_not", &netns, errors);
     let setpriv = [Need::Netns, Need::Tool("setpriv")];
     suite.test("publish_says_that_a_namespace_may_not_be_entered", &setpriv, refused);
@@ -83,6 +85,33 @@ async fn at_path() -> Result<(), BoxError> {
     let _tool = start(lab.host(), &specs).await?;
     leads_to(&lab, 8080, "one").await?;
     leads_to(&lab, 8081, "two").await
+}
+
+async fn on_ipv6() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let container = Node::new("six").await?;
+    let listener = container.run(TcpListener::bind((Ipv6Addr::LOCALHOST, 80))).await?;
+    container.spawn(async move { Webapp::serve(listener, "six").await });
+    let sleeper = container.command("sleep", ["60"]).await?;
+    let pid = sleeper.pid().ok_or("it has ended")?.to_string();
+    let _tool = start(lab.host(), &["8080:80", "--pid", &pid]).await?;
+    let page = lab.client().get(SocketAddr::from((lab.host().addr4(), 8080))).await?;
+    assert_eq!((page.hostname.as_str(), page.remote_ip), ("six", Ipv6Addr::LOCALHOST.into()));
+    Ok(())
+}
+
+async fn circle() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let tool = tool()?.to_string_lossy().into_owned();
+    let args = ["--mode", "proxy", "8080:9090@127.0.0.1", "9090:8080@127.0.0.2"];
+    let said = "publish: tcp *:8080 -> 127.0.0.1:9090 leads back to itself by way of tcp *:9090 -> 127.0.0.2:8080\n";
+    for dry in [true, false] {
+        let args = args.iter().copied().chain(dry.then_some("--dry-run"));
+        let ended = lab.host().exec(&tool, args).await?;
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(1), said));
+    }
+    assert_eq!(listeners(lab.host()).await?, 0);
+    Ok(())
 }
 
 async fn own() -> Result<(), BoxError> {

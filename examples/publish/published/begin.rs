@@ -1,5 +1,7 @@
 //! Publishing each container by the mapper that knows the way to it.
 
+use std::time::Duration;
+
 use portmap::{
     BoxError, BoxPortMapper, HybridMapper, PortMapper, ProxyMapper, Publish, RulesMapper,
 };
@@ -13,6 +15,9 @@ use crate::{
     plan::{Container, Plan},
     target::{Target, Way},
 };
+
+/// The proxy's default, for its dials from inside a namespace too.
+const REFUSED_RETRY: Duration = Duration::from_millis(100);
 
 /// What serves it.
 #[derive(Clone, Copy)]
@@ -72,6 +77,7 @@ fn mapper(args: &Args, monitor: &Monitor, by: By<'_>, way: Option<Way>) -> BoxPo
 /// A proxy that dials this way; without one, from this namespace, where it knows what leads back to itself.
 fn proxy(args: &Args, monitor: &Monitor, way: Option<Way>) -> BoxPortMapper {
     let mapper = ProxyMapper::new().drain_limit(args.drain_limit()).source_address(args.source());
+    let mapper = mapper.refused_retry(REFUSED_RETRY);
     let mapper = mapper.layer(monitor.clone()).session_layer(monitor.clone());
     match way {
         Some(way) => mapper.session_dial(way.sessions()).dial(way).into_boxed(),

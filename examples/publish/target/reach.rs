@@ -35,8 +35,8 @@ pub(crate) struct Reach {
     name: String,
 }
 
-/// What is bound to 127.0.0.1, to 0.0.0.0 or to a dual-stack `::` answers there.
-const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// What is bound to 127.0.0.1, to 0.0.0.0 or to a dual-stack `::` answers there; over TCP a [`Way`](super::Way) tries `::1` too.
+pub(super) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 impl Reach {
     /// Looks for a container. Nothing is changed by it.

@@ -3,15 +3,20 @@
 use std::{
     future::Future,
     io,
-    net::UdpSocket,
+    net::{Ipv6Addr, UdpSocket},
     pin::Pin,
     sync::{Arc, PoisonError, RwLock},
     task::{Context, Poll},
 };
 
-use portmap::proxy::{Dial, NetnsDial, TcpDial, UdpDial};
+use portmap::{
+    Endpoint,
+    proxy::{Dial, NetnsDial, TcpDial, UdpDial},
+};
 use tokio::net::TcpStream;
 use tower::Service;
+
+use super::reach::LOOPBACK;
 
 /// From this namespace, or from a container's: what was chosen last. Clones are led together.
 #[derive(Clone, Debug)]
@@ -51,9 +56,20 @@ impl Service<Dial> for Way {
 
     fn call(&mut self, dial: Dial) -> Self::Future {
         match self.inside() {
-            Some(mut inside) => inside.call(dial),
+            Some(mut inside) => inside.call(on_both_loopbacks(dial)),
             None => TcpDial.call(dial),
         }
+    }
+}
+
+/// What is bound to `::1` alone is reached as what is bound to 127.0.0.1 is. For UDP there is no telling, for a dial sends nothing.
+fn on_both_loopbacks(dial: Dial) -> Dial {
+    match dial.endpoint() == LOOPBACK.into() {
+        true => {
+            let both = Endpoint::dual(LOOPBACK, Ipv6Addr::LOCALHOST);
+            Dial::new(both, dial.port(), dial.client())
+        }
+        false => dial,
     }
 }
 
