@@ -56,6 +56,8 @@ async fn refused() -> Result<(), BoxError> {
     ] {
         engine.set_fault(Some(fault));
         let mut tool = start(lab.host(), &engine, &[]).await?;
+        // Before its end: what it has printed may be read after that.
+        tool.read_until(said).await?;
         assert_eq!(tool.wait().await?.code(), Some(1), "{fault:?}");
         let told = tool.transcript();
         assert!(told.starts_with(&format!("{asked}{said}")), "{fault:?}: {told}");
@@ -63,6 +65,7 @@ async fn refused() -> Result<(), BoxError> {
     }
     engine.set_fault(Some(Fault::Failing));
     let mut tool = start(lab.host(), &engine, &[]).await?;
+    tool.read_until("really\n").await?;
     assert_eq!(tool.wait().await?.code(), Some(1));
     let said = r"publish: Docker answered 500: \u{1b}[2J\u{9b}31m failed \u{202e}really";
     assert_eq!(tool.transcript(), format!("{said}\n"));

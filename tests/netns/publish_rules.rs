@@ -1,10 +1,15 @@
 //! The tool with NAT in the kernel, as a person runs it: what it does to a host, and what it leaves.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::unix::process::ExitStatusExt,
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
 use portmap::BoxError;
 use portmap_testkit::{CallError, Child, Lab, Need, Node, Suite, Webapp};
+use tokio::time::sleep;
 
 use crate::{
     process::{links, listeners, signal, start},
@@ -23,6 +28,7 @@ pub(crate) fn tests(suite: &mut Suite) {
         test("serves_a_webapp_and_puts_everything_back", |it| Box::pin(webapp(it)));
         test("serves_containers_that_were_named", |it| Box::pin(named(it)));
         test("starts_again_after_it_was_killed", |it| Box::pin(killed(it)));
+        test("leaves_nothing_when_it_is_ended_early", |it| Box::pin(early(it)));
         test("publishes_all_containers_or_none", |it| Box::pin(all_or_nothing(it)));
         test("has_its_prefix_to_itself", |it| Box::pin(busy(it)));
         test("says_in_one_line_that_privilege_is_missing", |it| Box::pin(unprivileged(it)));
@@ -30,6 +36,28 @@ pub(crate) fn tests(suite: &mut Suite) {
     let bridge = [Need::Netns, Need::Tool("bridge"), Need::Tool("iptables")];
     suite.test("publish_lets_its_webapp_call_itself_over_the_bridge", &bridge, hairpin);
     suite.test("publish_dry_runs_without_privilege", &nftables, dry_run);
+}
+
+/// A signal comes before, while and after things are set up.
+async fn early(backend: &str) -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let host = lab.host();
+    let before = quiet(host).await?;
+    let path = tool()?.to_string_lossy().into_owned();
+    for mode in ["rules", "hybrid"] {
+        for after in [0, 10, 30, 80, 200, 500].map(Duration::from_millis) {
+            let args = ["8080:80", "--mode", mode, "--backend", backend];
+            let mut tool = host.command(&path, args).await?;
+            sleep(after).await;
+            signal(&tool, Signal::SIGTERM)?;
+            let ended = tool.wait().await?;
+            // It may be so early that nobody listens to signals yet.
+            let is_early = ended.signal() == Some(Signal::SIGTERM as i32);
+            assert!(ended.success() || is_early, "{mode}, {after:?}: {}", tool.transcript());
+            assert_eq!(look(host).await?, before, "{mode}, {after:?}");
+        }
+    }
+    Ok(())
 }
 
 type Body = std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;

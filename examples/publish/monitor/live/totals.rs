@@ -29,19 +29,15 @@ impl Totals {
         match end.how {
             How::Closed { carried, .. } => {
                 self.served += 1;
-                self.carry(carried);
+                let Both { to_endpoint, to_client } = carried.unwrap_or_default();
+                self.bytes_in += to_endpoint.bytes;
+                self.bytes_out += to_client.bytes;
             }
-            // It goes on, and is counted when it has ended.
-            How::Left { carried, .. } => self.carry(carried),
+            // It goes on, and is counted when it has ended: it can be followed again, with all its bytes.
+            How::Left { .. } => {}
             How::Cut => self.cut += 1,
             How::Refused { root, .. } => *self.refused.entry(root).or_default() += 1,
         }
-    }
-
-    fn carry(&mut self, carried: Option<Both>) {
-        let Both { to_endpoint, to_client } = carried.unwrap_or_default();
-        self.bytes_in += to_endpoint.bytes;
-        self.bytes_out += to_client.bytes;
     }
 
     /// Of what is followed and open the number and the bytes, in and out; and what is not followed.
