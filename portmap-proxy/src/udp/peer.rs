@@ -3,7 +3,7 @@
 use tokio::task::AbortHandle;
 
 use super::{Exchanged, SessionEnding, session::Dialled, socket::Cutting, waiting::Waiting};
-use crate::Side;
+use crate::{Side, share::SessionClaim};
 
 /// How far a session is.
 #[derive(Debug)]
@@ -20,14 +20,16 @@ pub(super) struct Open {
     pub(super) dialled: Dialled,
     pub(super) cutting_to_endpoint: Cutting,
     pub(super) cutting_to_client: Cutting,
+    _claim: SessionClaim,
 }
 
 impl Peer {
-    pub(super) fn open(dialled: Dialled) -> Self {
+    pub(super) fn open(dialled: Dialled, claim: SessionClaim) -> Self {
         Self::Open(Box::new(Open {
             dialled,
             cutting_to_endpoint: Cutting::default(),
             cutting_to_client: Cutting::default(),
+            _claim: claim,
         }))
     }
 

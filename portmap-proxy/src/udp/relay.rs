@@ -5,12 +5,12 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use portmap_core::HostSocket;
 use socket2::SockRef;
-use tokio::task::AbortHandle;
+use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{
     SessionEnding,
@@ -23,10 +23,18 @@ use super::{
     table::{Flow, Id, Table},
     waiting::Waiting,
 };
-use crate::{Side, settings::Settings, watch::Counters};
+use crate::{
+    Side,
+    settings::Settings,
+    share::{BUDGET, Held, SessionClaim, tell_used_up},
+    watch::Counters,
+};
 
 /// How much may wait in all sessions of a listener that are being opened, in bytes: as much as its socket holds.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
+
+/// How long a dial for a session may take before it counts as one that may not come to anything.
+const DIALLED_SOON: Duration = Duration::from_secs(1);
 
 /// The socket of a published port, and the sessions of its clients.
 #[derive(Debug)]
@@ -37,6 +45,10 @@ pub(super) struct Relay {
     arrivals: Arrivals,
     /// Bytes in the sessions that are being opened.
     waiting: usize,
+    /// The sessions' descriptors.
+    held: Arc<Held>,
+    /// What others who need some are to ask by.
+    news: mpsc::UnboundedSender<News>,
     counters: Arc<Counters>,
 }
 
@@ -44,6 +56,7 @@ impl Relay {
     pub(super) fn new(
         socket: HostSocket,
         settings: &Settings,
+        news: mpsc::UnboundedSender<News>,
         counters: Arc<Counters>,
     ) -> io::Result<Self> {
         tune_listener(&socket)?;
@@ -54,6 +67,8 @@ impl Relay {
             socket,
             sessions: Table::new(settings.session_limit, settings.session_idle),
             waiting: 0,
+            held: Held::new(Arc::clone(counters.share())),
+            news,
             counters,
         })
     }
@@ -82,12 +97,52 @@ impl Relay {
         self.sessions.find(flow)
     }
 
-    /// Begins a session; where there are too many, another one goes for it. Says whether one did.
+    /// Takes a descriptor of the binding's share for one more session. Where the share is used up, another session of the port
+    /// goes for it, and a second one where the port has more than it may have by now. `None` where there is none to go.
+    pub(super) fn claim(&mut self, now: Instant) -> Option<SessionClaim> {
+        let claim = self.held.take(now);
+        if claim.is_some() {
+            return claim;
+        }
+        let before = self.held();
+        self.counters.over_share();
+        BUDGET.relieve(before, now);
+        tell_used_up(&self.counters, before, now);
+        if !self.may_evict(now) {
+            return None;
+        }
+        self.evict();
+        self.held.take(now).or_else(|| {
+            let was_given_back = self.held() < before;
+            was_given_back.then(|| {
+                self.evict();
+                self.held.take_over()
+            })
+        })
+    }
+
+    /// Whether it is of use to end a session. Not if its container has just begun to be dialled: the descriptor is free only once
+    /// that was stopped, so that a burst of new clients would have each end the one before, and nobody be served.
+    fn may_evict(&self, now: Instant) -> bool {
+        self.sessions.next_evicted().is_some_and(|(peer, used)| match peer {
+            Peer::Open(_) => true,
+            Peer::Opening(..) => now.saturating_duration_since(used) >= DIALLED_SOON,
+        })
+    }
+
+    /// How many descriptors the sessions of the port have.
+    pub(super) fn held(&self) -> usize {
+        self.held.sessions()
+    }
+
+    /// Begins a session for which there is a [claim](Self::claim); where there are too many, another one goes for it. Says
+    /// whether one did.
     pub(super) fn begin(&mut self, flow: Flow, now: Instant) -> (Id, bool) {
         let (id, evicted) =
             self.sessions.insert(flow, Peer::Opening(Waiting::default(), None), now);
         let full = evicted.is_some();
         self.end(evicted, SessionEnding::Evicted);
+        self.note();
         (id, full)
     }
 
@@ -98,7 +153,7 @@ impl Relay {
         }
     }
 
-    /// Ends the least recently used session; says whether there was one.
+    /// Ends the session that is to [go first](Table::evict); says whether there was one.
     pub(super) fn evict(&mut self) -> bool {
         let evicted = self.sessions.evict();
         let any = evicted.is_some();
@@ -133,17 +188,22 @@ impl Relay {
     /// Takes note of what became of a session.
     pub(super) fn learn(&mut self, news: News) -> io::Result<()> {
         match news {
-            News::Open(id, dialled) => self.open(id, dialled),
+            News::Open(id, dialled, claim) => self.open(id, dialled, claim),
             News::Over(id) => {
                 let over = self.sessions.remove(id);
                 // Nobody waits for its end any more.
                 self.end(over, SessionEnding::Released);
                 Ok(())
             }
+            News::GiveWay(sessions) => {
+                (0..sessions).take_while(|_| self.evict()).for_each(drop);
+                self.held.has_given_way();
+                Ok(())
+            }
         }
     }
 
-    fn open(&mut self, id: Id, dialled: Dialled) -> io::Result<()> {
+    fn open(&mut self, id: Id, dialled: Dialled, claim: SessionClaim) -> io::Result<()> {
         let Some((_, peer)) = self.sessions.get(id) else {
             // It has ended meanwhile; dropping the sender says so.
             return Ok(());
@@ -153,7 +213,7 @@ impl Relay {
             self.end(lost, SessionEnding::Evicted);
             return Err(error);
         }
-        if let Peer::Opening(waiting, _) = std::mem::replace(peer, Peer::open(dialled)) {
+        if let Peer::Opening(waiting, _) = std::mem::replace(peer, Peer::open(dialled, claim)) {
             if let Peer::Open(open) = peer {
                 for datagram in waiting.iter() {
                     open.pass(Datagrams { bytes: datagram, size: datagram.len() });
@@ -211,7 +271,15 @@ impl Relay {
             open.dialled.meter.passed(Side::Client, carried, datagrams.count());
             first = run.end;
         }
-        sessions.touch(id, now);
+        if count > 0 && sessions.answer(id, now) {
+            self.note();
+        }
+    }
+
+    /// Says what others can ask for.
+    fn note(&mut self) {
+        let Self { held, sessions, news, .. } = self;
+        held.note(sessions.unanswered(), || Box::new(news.clone()));
     }
 
     fn end(&mut self, session: Option<Peer>, ending: SessionEnding) {
@@ -222,6 +290,10 @@ impl Relay {
             self.waiting -= waiting.len();
         }
         lost(&self.counters, &session);
+        self.note();
+        if ending == SessionEnding::Evicted {
+            self.counters.evicted();
+        }
         session.end(ending);
     }
 }

@@ -31,6 +31,7 @@ use crate::{
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
+    share::ran_out,
     spare::Spare,
     watch::{Attended, Counters, attend},
 };
@@ -69,7 +70,7 @@ where
     ) -> io::Result<Self> {
         let (news, inbox) = mpsc::unbounded_channel();
         Ok(Self {
-            relay: Relay::new(socket, settings, Arc::clone(&counters))?,
+            relay: Relay::new(socket, settings, news.clone(), Arc::clone(&counters))?,
             container_port,
             service,
             drain_limit: settings.drain_limit,
@@ -198,20 +199,23 @@ where
             Ok(spare) => spare,
             // A session that was not used for longest has a descriptor that this one can use.
             Err(_) if self.relay.evict() => {
+                ran_out(self.relay.held(), now);
                 self.say_crowded(now);
                 Spare::take().ok()?
             }
             Err(error) => {
+                ran_out(self.relay.held(), now);
                 self.say_refused(&error);
                 return None;
             }
         };
+        let claim = self.relay.claim(now)?;
         let (id, full) = self.relay.begin(flow, now);
         if full {
             self.say_crowded(now);
         }
         let ends = (canonical(flow.client), canonical(self.relay.used(flow.local)));
-        let opening = Opening::new(id, self.news.clone());
+        let opening = Opening::new(id, self.news.clone(), claim);
         let over = opening.tells_end();
         let counters = Arc::clone(&self.counters);
         let session = Session::new(ends, self.container_port, opening, spare, counters);
@@ -243,7 +247,7 @@ where
 
     fn say_crowded(&mut self, now: Instant) {
         if let Some(count) = self.crowded.count(now) {
-            warn!(count, "there are too many sessions: the least recently used have ended");
+            warn!(count, "there are too many sessions: some end early for new ones");
         }
     }
 
