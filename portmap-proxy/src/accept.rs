@@ -16,11 +16,12 @@ use crate::{
     Connection, ForwardError,
     caught::{Panicked, caught},
     connection::Abortive,
-    listener::Listener,
+    listener::{Listener, Pending},
     pressure::{Backoff, Pressure, is_exhaustion},
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
+    share::{BUDGET, CONNECTION, Claim, ran_out, tell_used_up},
     spare::{Spare, make_room},
     watch::{Attended, Counters, attend},
 };
@@ -110,6 +111,7 @@ where
                         if is_exhaustion(&error) {
                             held_up.count(&self.counters);
                             make_room();
+                            ran_out(self.counters.share().taken(), Instant::now());
                             if backoff.is_fresh() {
                                 warn!(%error, "no client can be accepted for the moment");
                             }
@@ -132,13 +134,16 @@ where
         }
     }
 
-    /// Waits for a client, then for the service, and only then accepts.
+    /// Waits for a client, then for room in the binding's share, then for the service, and only then accepts.
     async fn accept(&self, held_up: &mut HeldUp) -> Result<Option<(S::Future, Attended)>, Refused> {
-        let pending = self.listener.pending().await.map_err(Refused::Accept)?;
+        let mut pending = self.listener.pending().await.map_err(Refused::Accept)?;
         if !self.pressure.is_relieved() {
             held_up.count(&self.counters);
             self.pressure.relieved().await;
         }
+        let Some(claim) = self.claim(&mut pending, held_up).await else {
+            return Ok(None);
+        };
         let mut service = match self.ready(held_up).await {
             Err(Refused::Panicked(panicked)) => {
                 // This client is lost: to leave it would be to ask for it again and again.
@@ -156,11 +161,12 @@ where
         }
         let connection = accepted.and_then(|(stream, client, place)| {
             let container_port = self.container_ports.nth(place)?;
+            BUDGET.saw(&stream);
             let counters = Arc::clone(&self.counters);
             Some(Connection::new(stream, client, container_port, spare, counters))
         });
         let Some(connection) = connection else { return Ok(None) };
-        let attended = Attended::new(connection.meter());
+        let attended = Attended::new(connection.meter()).with(claim);
         let served = caught(|| attended.in_span(|| service.call(connection)));
         served.map(|served| Some((served, attended))).map_err(Refused::Panicked)
     }
@@ -182,17 +188,50 @@ where
         ready.await?;
         Ok(service)
     }
+
+    /// The descriptors of one more connection, once the binding may have them. Where one of its own ends the loop comes round
+    /// and asks again at once; it is here that others' are waited for. `None` where no client waits any more.
+    async fn claim(&self, client: &mut Pending<'_>, held_up: &mut HeldUp) -> Option<Claim> {
+        let share = self.counters.share();
+        let mut backoff = Backoff::new();
+        loop {
+            let now = Instant::now();
+            let claim = share.take(CONNECTION, now);
+            if claim.is_some() {
+                return claim;
+            }
+            if !client.is_there() {
+                return None;
+            }
+            held_up.count(&self.counters);
+            held_up.by_share(&self.counters, now);
+            BUDGET.relieve(share.taken(), now);
+            backoff.wait().await;
+        }
+    }
 }
 
 /// Whether clients wait in the backlog: counted once, however often the loop comes round.
 #[derive(Default)]
-struct HeldUp(bool);
+struct HeldUp {
+    waiting: bool,
+    over_share: bool,
+    /// That was told: once, when it was this one's turn.
+    told: bool,
+}
 
 impl HeldUp {
     fn count(&mut self, counters: &Counters) {
-        if !std::mem::replace(&mut self.0, true) {
+        if !std::mem::replace(&mut self.waiting, true) {
             counters.waiting();
         }
+    }
+
+    fn by_share(&mut self, counters: &Counters, now: Instant) {
+        if !std::mem::replace(&mut self.over_share, true) {
+            counters.over_share();
+        }
+        self.told = self.told || tell_used_up(counters, counters.share().taken(), now);
     }
 }
 

@@ -139,9 +139,10 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
     }
 
     /// How many UDP sessions a port may have at a time: 8,192 by default, at least one. A further
-    /// one takes the place of the one that was not used for longest. The same happens where the
-    /// process runs out of descriptors, of which a session takes one, or the host out of local
-    /// ports (`net.ipv4.ip_local_port_range`), of which it takes one too.
+    /// one takes the place of another: of one that never got an answer while these are more than a
+    /// quarter, else of the one that was not used for longest. The same happens if the port has
+    /// used up its share of the process's descriptors, of which a session takes one, or the host
+    /// its local ports (`net.ipv4.ip_local_port_range`), of which it takes one too.
     #[must_use]
     pub fn session_limit(mut self, limit: usize) -> Self {
         self.common.settings.session_limit = limit;

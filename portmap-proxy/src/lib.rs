@@ -49,6 +49,7 @@ mod relay;
 mod seldom;
 mod serving;
 mod settings;
+mod share;
 mod silence;
 mod source;
 mod spare;

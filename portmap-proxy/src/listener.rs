@@ -9,7 +9,7 @@ use std::{
 
 use portmap_core::HostSocket;
 use rustix::{
-    event::{Timespec, epoll},
+    event::{PollFd, PollFlags, Timespec, epoll, poll},
     net::{SocketFlags, acceptfrom_with},
 };
 use tokio::{net::TcpStream, task};
@@ -94,6 +94,16 @@ impl Drop for Listener {
 }
 
 impl Pending<'_> {
+    /// Whether a client waits indeed. After each that was accepted it may be that there is no other one, until that is tried.
+    pub(crate) fn is_there(&mut self) -> bool {
+        let mut port = [PollFd::new(self.socket, PollFlags::IN)];
+        let is_there = poll(&mut port, Some(&NO_WAIT)) != Ok(0);
+        if let Some(readable) = self.readable.as_mut().filter(|_| !is_there) {
+            readable.clear_ready();
+        }
+        is_there
+    }
+
     /// Accepts the client that waits; `None` where it has gone.
     pub(crate) fn accept(self) -> io::Result<Option<Accepted>> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;

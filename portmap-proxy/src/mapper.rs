@@ -27,8 +27,10 @@ use crate::{
 /// It needs no privilege for ports from `net.ipv4.ip_unprivileged_port_start` on. Clones share what is shared
 /// between publishes: layers with shared state, and the brake on accepting while descriptors run out.
 ///
-/// **Nothing bounds the number of connections** but the process's descriptors, two for each. An embedder that needs some of
-/// these itself sets a bound: `layer(GlobalConcurrencyLimitLayer::new(4000))`, say.
+/// **Nothing bounds the number of connections** but the process's descriptors (`RLIMIT_NOFILE`), two for each. Where there are several
+/// bindings, each has a share of them that the others cannot take, whatever mappers they are of: one busy port gets some
+/// 70 % of what the embedder and the listening sockets leave, and its further clients wait. An embedder that needs many
+/// itself, or has a single port, sets a bound: `layer(GlobalConcurrencyLimitLayer::new(4000))`, say.
 ///
 /// What it serves runs as tasks on the tokio runtime that [`publish`](PortMapper::publish) is called on, and ends
 /// with that runtime. The sockets belong to the network namespace of the thread that polls `publish`.

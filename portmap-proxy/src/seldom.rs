@@ -12,6 +12,10 @@ pub(crate) struct Seldom {
 }
 
 impl Seldom {
+    pub(crate) const fn new() -> Self {
+        Self { last: None, count: 0 }
+    }
+
     /// Counts one more; says how many there were since the last line where it is time for the next one.
     pub(crate) fn count(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;

@@ -140,6 +140,7 @@ fn connections_have_names_and_labels_that_stay() {
             failed("service", 0),
             failed("unreachable", 0),
             format!("portmap_opened_total{{{of}}} 3"),
+            format!("portmap_over_share_total{{{of}}} 0"),
             format!("portmap_refused_total{{{of}}} 1"),
             format!("portmap_waited_total{{{of}}} 0"),
         ],
@@ -173,6 +174,8 @@ fn sessions_have_the_same_and_datagrams() {
         (format!("portmap_datagrams_total{{{of},direction=to_client}}"), 2),
         (format!("portmap_datagrams_dropped_total{{{of}}}"), 0),
         (format!("portmap_datagrams_unanswerable_total{{{of}}}"), 0),
+        (format!("portmap_over_share_total{{{of}}}"), 0),
+        (format!("portmap_evicted_total{{{of}}}"), 0),
         (format!("portmap_duration_seconds{{{of}}}"), 1),
     ] {
         assert_eq!(values.get(&name), Some(&value), "{name}: {values:#?}");

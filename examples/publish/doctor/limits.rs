@@ -24,7 +24,11 @@ fn descriptors(specs: &[PortSpec]) -> Finding {
             format!("{ports} ports need as many descriptors, and this process may have {hard}");
         return Finding::wrong("descriptors", found).mend(mend);
     }
-    let found = format!("{hard} at most (RLIMIT_NOFILE): some {clients} connections at a time");
+    let mut found = format!("{hard} at most (RLIMIT_NOFILE): some {clients} connections at a time");
+    if ports > 1 {
+        // The proxy keeps the rest for the others.
+        found.push_str(&format!(", {} of them by one port", clients / 10 * 7));
+    }
     match hard < FEW {
         true => Finding::wrong("descriptors", format!("{found}, which is few")).mend(mend),
         false => Finding::ok("descriptors", found),

@@ -8,6 +8,7 @@ use std::sync::{
 use rustix::process::{Resource, getrlimit};
 
 use super::pipe::Pipe;
+use crate::share::BUDGET;
 
 /// The pipes of the process. The kernel counts them for each user, so one pool serves all mappers.
 pub(crate) static PIPES: Pool = Pool::new(LIMIT);
@@ -59,6 +60,9 @@ impl Pool {
     }
 
     fn make(&'static self) -> Option<Pipe> {
+        if !BUDGET.is_ample() {
+            return None;
+        }
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let limit = self.limit.min(usize::try_from(descriptors / SHARE / 2).unwrap_or(usize::MAX));
         Pipe::new(self.count(limit)?, descriptors - descriptors / SHARE)

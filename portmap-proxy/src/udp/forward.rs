@@ -66,7 +66,7 @@ pub struct Carried {
 pub enum SessionEnding {
     /// Nothing went through it for the idle time.
     Idle,
-    /// Another one needed its place, and it was the least recently used.
+    /// Another one needed its place, or its descriptor: see [`session_limit`](crate::ProxyMapper::session_limit).
     Evicted,
     /// Its port was released.
     Released,

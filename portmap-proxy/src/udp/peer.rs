@@ -3,7 +3,7 @@
 use tokio::task::AbortHandle;
 
 use super::{Exchanged, SessionEnding, cutting::Cutting, session::Dialled, waiting::Waiting};
-use crate::Side;
+use crate::{Side, share::SessionClaim};
 
 /// How far a session is.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ pub(super) struct Open {
     pub(super) arrived_by: u32,
     pub(super) cutting_to_endpoint: Cutting,
     pub(super) cutting_to_client: Cutting,
+    _claim: SessionClaim,
 }
 
 impl Peer {
@@ -38,12 +39,13 @@ impl Peer {
         Self::Opening(Dialling { waiting: Waiting::default(), service: None, arrived_by })
     }
 
-    pub(super) fn open(dialled: Dialled, arrived_by: u32) -> Self {
+    pub(super) fn open(dialled: Dialled, arrived_by: u32, claim: SessionClaim) -> Self {
         Self::Open(Box::new(Open {
             dialled,
             arrived_by,
             cutting_to_endpoint: Cutting::default(),
             cutting_to_client: Cutting::default(),
+            _claim: claim,
         }))
     }
 

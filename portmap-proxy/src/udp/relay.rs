@@ -5,12 +5,12 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use portmap_core::HostSocket;
 use socket2::SockRef;
-use tokio::task::AbortHandle;
+use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{
     SessionEnding,
@@ -20,14 +20,22 @@ use super::{
     ends::{Ends, Unanswerable, Way, written_to},
     headed::send_behind,
     peer::{Dialling, Open, Peer},
-    session::Dialled,
+    session::{Dialled, News},
     socket::{send, send_from, tune_listener},
     table::{Flow, Id, Table},
 };
-use crate::{Side, settings::Settings, watch::Counters};
+use crate::{
+    Side,
+    settings::Settings,
+    share::{BUDGET, Held, SessionClaim, tell_used_up},
+    watch::Counters,
+};
 
 /// How much may wait in all sessions of a listener that are being opened, in bytes: as much as its socket holds.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
+
+/// How long a dial for a session may take before it counts as one that may not come to anything.
+const DIALLED_SOON: Duration = Duration::from_secs(1);
 
 /// The socket of a published port, and the sessions of its clients.
 #[derive(Debug)]
@@ -38,6 +46,10 @@ pub(super) struct Relay {
     arrivals: Arrivals,
     /// Bytes in the sessions that are being opened.
     waiting: usize,
+    /// The sessions' descriptors.
+    held: Arc<Held>,
+    /// What others who need some are to ask by.
+    news: mpsc::UnboundedSender<News>,
     counters: Arc<Counters>,
     /// Tells other ports of this process that this one is its, too.
     _served: Served,
@@ -47,6 +59,7 @@ impl Relay {
     pub(super) fn new(
         socket: HostSocket,
         settings: &Settings,
+        news: mpsc::UnboundedSender<News>,
         counters: Arc<Counters>,
         circles: &Circles,
     ) -> io::Result<Self> {
@@ -60,6 +73,8 @@ impl Relay {
             socket,
             sessions: Table::new(settings.session_limit, settings.session_idle),
             waiting: 0,
+            held: Held::new(Arc::clone(counters.share())),
+            news,
             counters,
         })
     }
@@ -89,12 +104,51 @@ impl Relay {
         self.sessions.find(flow)
     }
 
-    /// Begins a session with a client whose first datagram came in by this interface; where there
-    /// are too many, another one goes for it. Says whether one did.
+    /// Takes a descriptor of the binding's share for one more session. Where the share is used up, another session of the port
+    /// goes for it, and a second one where the port has more than it may have by now. `None` where there is none to go.
+    pub(super) fn claim(&mut self, now: Instant) -> Option<SessionClaim> {
+        let claim = self.held.take(now);
+        if claim.is_some() {
+            return claim;
+        }
+        let before = self.held();
+        self.counters.over_share();
+        BUDGET.relieve(before, now);
+        tell_used_up(&self.counters, before, now);
+        if !self.may_evict(now) {
+            return None;
+        }
+        self.evict();
+        self.held.take(now).or_else(|| {
+            let was_given_back = self.held() < before;
+            was_given_back.then(|| {
+                self.evict();
+                self.held.take_over()
+            })
+        })
+    }
+
+    /// Whether it is of use to end a session. Not if its container has just begun to be dialled: the descriptor is free only once
+    /// that was stopped, so that a burst of new clients would have each end the one before, and nobody be served.
+    fn may_evict(&self, now: Instant) -> bool {
+        self.sessions.next_evicted().is_some_and(|(peer, used)| match peer {
+            Peer::Open(_) => true,
+            Peer::Opening(..) => now.saturating_duration_since(used) >= DIALLED_SOON,
+        })
+    }
+
+    /// How many descriptors the sessions of the port have.
+    pub(super) fn held(&self) -> usize {
+        self.held.sessions()
+    }
+
+    /// Begins a session for which there is a [claim](Self::claim), with a client whose first datagram came in by this
+    /// interface; where there are too many, another one goes for it. Says whether one did.
     pub(super) fn begin(&mut self, flow: Flow, arrived_by: u32, now: Instant) -> (Id, bool) {
         let (id, evicted) = self.sessions.insert(flow, Peer::opening(arrived_by), now);
         let full = evicted.is_some();
         self.end(evicted, SessionEnding::Evicted);
+        self.note();
         (id, full)
     }
 
@@ -105,7 +159,7 @@ impl Relay {
         }
     }
 
-    /// Ends the least recently used session; says whether there was one.
+    /// Ends the session that is to [go first](Table::evict); says whether there was one.
     pub(super) fn evict(&mut self) -> bool {
         let evicted = self.sessions.evict();
         let any = evicted.is_some();
@@ -113,11 +167,17 @@ impl Relay {
         any
     }
 
-    /// Ends the least recently used of the other sessions for this one; says whether there was one.
+    /// Ends another session for this one, as [`evict`](Self::evict) does; says whether there was one.
     pub(super) fn evict_for(&mut self, id: Id, now: Instant) -> bool {
         self.sessions.touch(id, now);
         let waits = self.sessions.get(id).is_some();
-        waits && self.sessions.len() > 1 && self.evict()
+        if !waits {
+            return false;
+        }
+        let evicted = self.sessions.evict_other(id);
+        let any = evicted.is_some();
+        self.end(evicted, SessionEnding::Evicted);
+        any
     }
 
     /// Ends the sessions whose time is over.
@@ -151,8 +211,14 @@ impl Relay {
         self.end(over, SessionEnding::Released);
     }
 
+    /// Ends sessions for others who need descriptors.
+    pub(super) fn give_way(&mut self, sessions: usize) {
+        (0..sessions).take_while(|_| self.evict()).for_each(drop);
+        self.held.has_given_way();
+    }
+
     /// Takes note that the container was dialled for a session.
-    pub(super) fn open(&mut self, id: Id, dialled: Dialled) -> io::Result<()> {
+    pub(super) fn open(&mut self, id: Id, dialled: Dialled, claim: SessionClaim) -> io::Result<()> {
         let Some((_, peer)) = self.sessions.get(id) else {
             // It has ended meanwhile; dropping the sender says so.
             return Ok(());
@@ -165,7 +231,7 @@ impl Relay {
         let Peer::Opening(Dialling { arrived_by, .. }) = *peer else {
             return Ok(());
         };
-        let opening = std::mem::replace(peer, Peer::open(dialled, arrived_by));
+        let opening = std::mem::replace(peer, Peer::open(dialled, arrived_by, claim));
         if let (Peer::Opening(Dialling { waiting, .. }), Peer::Open(open)) = (opening, peer) {
             for datagram in waiting.iter() {
                 open.pass(Datagrams { bytes: datagram, size: datagram.len() });
@@ -223,7 +289,15 @@ impl Relay {
             open.dialled.meter.passed(Side::Client, carried, datagrams.count());
             first = run.end;
         }
-        sessions.touch(id, now);
+        if count > 0 && sessions.answer(id, now) {
+            self.note();
+        }
+    }
+
+    /// Says what others can ask for.
+    fn note(&mut self) {
+        let Self { held, sessions, news, .. } = self;
+        held.note(sessions.unanswered(), || Box::new(news.clone()));
     }
 
     fn end(&mut self, session: Option<Peer>, ending: SessionEnding) {
@@ -237,6 +311,10 @@ impl Relay {
                 self.counters.dropped(waiting.iter().count() as u64);
             }
             Peer::Open(open) => self.arrivals.remove(&open.dialled.socket),
+        }
+        self.note();
+        if ending == SessionEnding::Evicted {
+            self.counters.evicted();
         }
         session.end(ending);
     }

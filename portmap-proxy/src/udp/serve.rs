@@ -35,6 +35,7 @@ use crate::{
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
+    share::ran_out,
     spare::Spare,
     watch::{Attended, Counters, attend},
 };
@@ -76,7 +77,7 @@ where
     ) -> io::Result<Self> {
         let (news, inbox) = mpsc::unbounded_channel();
         Ok(Self {
-            relay: Relay::new(socket, settings, Arc::clone(&counters), &circles)?,
+            relay: Relay::new(socket, settings, news.clone(), Arc::clone(&counters), &circles)?,
             container_port,
             service,
             drain_limit: settings.drain_limit,
@@ -230,20 +231,23 @@ where
             Ok(spare) => spare,
             // A session that was not used for longest has a descriptor that this one can use.
             Err(_) if self.relay.evict() => {
+                ran_out(self.relay.held(), now);
                 self.say_crowded(now);
                 Spare::take().map_err(|_| Unbegun::TurnedAway)?
             }
             Err(error) => {
+                ran_out(self.relay.held(), now);
                 self.say_refused(&error);
                 return Err(Unbegun::TurnedAway);
             }
         };
+        let claim = self.relay.claim(now).ok_or(Unbegun::TurnedAway)?;
         let (id, full) = self.relay.begin(flow, arrived_by, now);
         if full {
             self.say_crowded(now);
         }
         let ends = (canonical(flow.client), canonical(self.relay.used(&flow)));
-        let opening = Opening::new(id, self.news.clone());
+        let opening = Opening::new(id, self.news.clone(), claim);
         let over = opening.tells_end();
         let counters = Arc::clone(&self.counters);
         let session = Session::new(ends, self.container_port, opening, spare, counters);
@@ -260,12 +264,13 @@ where
 
     fn learn(&mut self, news: News) {
         match news {
-            News::Open(id, dialled) => {
-                if let Err(error) = self.relay.open(id, dialled) {
+            News::Open(id, dialled, claim) => {
+                if let Err(error) = self.relay.open(id, dialled, claim) {
                     self.say_refused(&error);
                 }
             }
             News::Over(id) => self.relay.over(id),
+            News::GiveWay(sessions) => self.relay.give_way(sessions),
             News::NoPort(id, told) => {
                 let now = Instant::now();
                 let evicted = self.relay.evict_for(id, now);
@@ -295,7 +300,7 @@ where
 
     fn say_crowded(&mut self, now: Instant) {
         if let Some(count) = self.crowded.count(now) {
-            warn!(count, "there are too many sessions: the least recently used have ended");
+            warn!(count, "there are too many sessions: some end early for new ones");
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Exchanged, table::Id};
 use crate::{
+    share::{GiveWay, SessionClaim},
     spare::Spare,
     watch::{Counters, Meter, Progress, spans},
 };
@@ -82,11 +83,19 @@ impl Session {
 #[derive(Debug)]
 pub(super) enum News {
     /// The container was dialled.
-    Open(Id, Dialled),
+    Open(Id, Dialled, SessionClaim),
     /// The service is done with it, however that came.
     Over(Id),
     /// The host has no local port left for its socket. Is told whether another session made room.
     NoPort(Id, oneshot::Sender<bool>),
+    /// Others need descriptors: so many sessions are to end.
+    GiveWay(usize),
+}
+
+impl GiveWay for mpsc::UnboundedSender<News> {
+    fn give_way(&self, sessions: usize) {
+        let _ = self.send(News::GiveWay(sessions));
+    }
 }
 
 /// A session's way to its container.
@@ -103,25 +112,29 @@ pub(super) struct Dialled {
     pub(super) meter: Arc<Meter>,
 }
 
-/// A session's line to its listener.
-#[derive(Clone, Debug)]
+/// A session's line to its listener, and the descriptor that it may have.
+#[derive(Debug)]
 pub(super) struct Opening {
     id: Id,
     listener: mpsc::UnboundedSender<News>,
+    claim: SessionClaim,
 }
 
 /// Tells the listener when it is dropped: by a service's end, its cancellation or its panic.
 #[derive(Debug)]
-pub(super) struct TellsEnd(Opening);
+pub(super) struct TellsEnd {
+    id: Id,
+    listener: mpsc::UnboundedSender<News>,
+}
 
 impl Opening {
-    pub(super) fn new(id: Id, listener: mpsc::UnboundedSender<News>) -> Self {
-        Self { id, listener }
+    pub(super) fn new(id: Id, listener: mpsc::UnboundedSender<News>, claim: SessionClaim) -> Self {
+        Self { id, listener, claim }
     }
 
     /// Hands the socket to the listener. Where that is gone, the socket is closed.
     pub(super) fn open(self, dialled: Dialled) {
-        let _ = self.listener.send(News::Open(self.id, dialled));
+        let _ = self.listener.send(News::Open(self.id, dialled, self.claim));
     }
 
     /// Has another session end, the least recently used one of the listener, so that there is a
@@ -132,12 +145,12 @@ impl Opening {
     }
 
     pub(super) fn tells_end(&self) -> TellsEnd {
-        TellsEnd(self.clone())
+        TellsEnd { id: self.id, listener: self.listener.clone() }
     }
 }
 
 impl Drop for TellsEnd {
     fn drop(&mut self) {
-        let _ = self.0.listener.send(News::Over(self.0.id));
+        let _ = self.listener.send(News::Over(self.id));
     }
 }

@@ -22,7 +22,8 @@ pub(crate) struct Id {
     generation: u32,
 }
 
-/// The sessions of one listener, each with a `T`, in the order in which they were last used.
+/// The sessions of one listener, each with a `T`, in the order in which they were last used: those that never got an
+/// answer, and the others.
 ///
 /// All that is done for a datagram takes constant time and allocates nothing.
 #[derive(Debug)]
@@ -32,10 +33,21 @@ pub(crate) struct Table<T> {
     places: HashMap<Flow, u32>,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
-    /// The ends of the list of what is used, linked by place.
+    unanswered: List,
+    answered: List,
+}
+
+/// The ends of a list of what is used, linked by place, and its length.
+#[derive(Debug, Default)]
+struct List {
     oldest: Option<u32>,
     newest: Option<u32>,
+    len: usize,
 }
+
+/// Where sessions have to go, those without an answer go first if they are more than one in so many. The rest of them may just be
+/// about to get theirs: were the newest always to go, nobody new would be served in a table that is full of those who were.
+const UNANSWERED: usize = 4;
 
 #[derive(Debug)]
 struct Slot<T> {
@@ -47,6 +59,7 @@ struct Slot<T> {
 struct Entry<T> {
     flow: Flow,
     used: Instant,
+    answered: bool,
     older: Option<u32>,
     newer: Option<u32>,
     value: T,
@@ -61,13 +74,18 @@ impl<T> Table<T> {
             places: HashMap::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            oldest: None,
-            newest: None,
+            unanswered: List::default(),
+            answered: List::default(),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// How many never got an answer.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.unanswered.len
     }
 
     pub(crate) fn find(&self, flow: &Flow) -> Option<Id> {
@@ -87,16 +105,33 @@ impl<T> Table<T> {
             return;
         };
         entry.used = now;
-        if self.newest != Some(id.place) {
+        let answered = entry.answered;
+        if self.list(answered).newest != Some(id.place) {
             self.unlink(id.place);
             self.link_newest(id.place);
         }
     }
 
-    /// Adds a session whose flow has none. Where the table is full, the least recently used one goes for it.
+    /// Says that its client gets an answer. Says whether it is the first one.
+    pub(crate) fn answer(&mut self, id: Id, now: Instant) -> bool {
+        let is_first = self.entry(id).is_some_and(|entry| !entry.answered);
+        if is_first {
+            self.unlink(id.place);
+            if let Some(entry) = self.entry(id) {
+                (entry.answered, entry.used) = (true, now);
+            }
+            self.link_newest(id.place);
+        } else {
+            self.touch(id, now);
+        }
+        is_first
+    }
+
+    /// Adds a session whose flow has none. Where the table is full, another one [goes](Self::evict) for it.
     pub(crate) fn insert(&mut self, flow: Flow, value: T, now: Instant) -> (Id, Option<T>) {
         let evicted = if self.len() >= self.limit { self.evict() } else { None };
-        let entry = Some(Entry { flow, used: now, older: None, newer: None, value });
+        let entry =
+            Some(Entry { flow, used: now, answered: false, older: None, newer: None, value });
         let place = match self.free.pop() {
             Some(place) => {
                 self.slots[place as usize].entry = entry;
@@ -118,24 +153,60 @@ impl<T> Table<T> {
         self.remove_at(id.place)
     }
 
-    /// Removes the session that was not used for longest.
+    /// Removes the session that was not used for longest: of those that never got an answer while they are more than a
+    /// quarter, else of all.
     pub(crate) fn evict(&mut self) -> Option<T> {
-        self.remove_at(self.oldest?)
+        self.remove_at(self.first_to_go()?)
+    }
+
+    /// The same, of all but this one, which was used last.
+    pub(crate) fn evict_other(&mut self, id: Id) -> Option<T> {
+        let first = self.first_to_go().filter(|place| *place != id.place);
+        self.remove_at(first.or(self.answered.oldest).filter(|place| *place != id.place)?)
+    }
+
+    /// The session that is to be evicted next, and when it was last used.
+    pub(crate) fn next_evicted(&self) -> Option<(&T, Instant)> {
+        let entry = self.slots[self.first_to_go()? as usize].entry.as_ref()?;
+        Some((&entry.value, entry.used))
+    }
+
+    fn first_to_go(&self) -> Option<u32> {
+        match self.unanswered.len > self.len() / UNANSWERED {
+            true => self.unanswered.oldest,
+            false => self.oldest(),
+        }
     }
 
     /// Removes a session whose time is over, if there is one.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<T> {
         match self.next_expiry()? {
-            due if due <= now => self.evict(),
+            due if due <= now => self.remove_at(self.oldest()?),
             _ => None,
         }
     }
 
     /// When the next session's time is over if nothing more comes.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        let oldest = self.slots[self.oldest? as usize].entry.as_ref()?;
         // A time that is too far away for a clock never comes.
-        oldest.used.checked_add(self.idle)
+        self.used(self.oldest()?)?.checked_add(self.idle)
+    }
+
+    /// The one of all that was not used for longest.
+    fn oldest(&self) -> Option<u32> {
+        let oldest = [self.unanswered.oldest, self.answered.oldest].into_iter().flatten();
+        oldest.min_by_key(|place| self.used(*place))
+    }
+
+    fn used(&self, place: u32) -> Option<Instant> {
+        self.slots[place as usize].entry.as_ref().map(|entry| entry.used)
+    }
+
+    fn list(&mut self, answered: bool) -> &mut List {
+        match answered {
+            true => &mut self.answered,
+            false => &mut self.unanswered,
+        }
     }
 
     fn entry(&mut self, id: Id) -> Option<&mut Entry<T>> {
@@ -162,21 +233,28 @@ impl<T> Table<T> {
             return;
         };
         let (older, newer) = (entry.older.take(), entry.newer.take());
+        let answered = entry.answered;
         match self.at(older) {
             Some(entry) => entry.newer = newer,
-            None => self.oldest = newer,
+            None => self.list(answered).oldest = newer,
         }
         match self.at(newer) {
             Some(entry) => entry.older = older,
-            None => self.newest = older,
+            None => self.list(answered).newest = older,
         }
+        self.list(answered).len -= 1;
     }
 
     fn link_newest(&mut self, place: u32) {
-        let older = self.newest.replace(place);
+        let Some(answered) = self.at(Some(place)).map(|entry| entry.answered) else {
+            return;
+        };
+        let list = self.list(answered);
+        list.len += 1;
+        let older = list.newest.replace(place);
         match self.at(older) {
             Some(entry) => entry.newer = Some(place),
-            None => self.oldest = Some(place),
+            None => self.list(answered).oldest = Some(place),
         }
         if let Some(entry) = self.at(Some(place)) {
             entry.older = older;

@@ -10,6 +10,7 @@ use portmap_core::BoxError;
 use tracing::debug;
 
 use super::Meter;
+use crate::share::Claim;
 
 /// Says that a connection or session is active until it is dropped.
 #[derive(Debug)]
@@ -17,11 +18,18 @@ pub(crate) struct Attended {
     meter: Arc<Meter>,
     /// Whether the service came to its end.
     served: bool,
+    /// The descriptors that it has until then.
+    claim: Option<Claim>,
 }
 
 impl Attended {
     pub(crate) fn new(meter: &Arc<Meter>) -> Self {
-        Self { meter: Arc::clone(meter), served: false }
+        Self { meter: Arc::clone(meter), served: false, claim: None }
+    }
+
+    pub(crate) fn with(mut self, claim: Claim) -> Self {
+        self.claim = Some(claim);
+        self
     }
 
     /// Does something in the span of the connection or session.

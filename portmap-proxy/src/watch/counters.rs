@@ -1,5 +1,7 @@
 //! What is counted of one binding.
 
+use std::sync::Arc;
+
 use portmap_core::{Binding, BoxError, Protocol};
 
 use super::{
@@ -8,7 +10,10 @@ use super::{
     facade::{Histogram, Labels, Stopwatch},
     tally::{Level, Tally},
 };
-use crate::{Carried, Side};
+use crate::{
+    Carried, Side,
+    share::{BUDGET, Share},
+};
 
 /// What the numbers are called in the `metrics` facade.
 pub(super) mod name {
@@ -19,6 +24,8 @@ pub(super) mod name {
     pub(crate) const FAILED: &str = "portmap_failed_total";
     pub(crate) const BYTES: &str = "portmap_bytes_total";
     pub(crate) const DATAGRAMS: &str = "portmap_datagrams_total";
+    pub(crate) const OVER_SHARE: &str = "portmap_over_share_total";
+    pub(crate) const EVICTED: &str = "portmap_evicted_total";
     pub(crate) const DROPPED: &str = "portmap_datagrams_dropped_total";
     pub(crate) const UNANSWERABLE: &str = "portmap_datagrams_unanswerable_total";
     pub(crate) const DURATION: &str = "portmap_duration_seconds";
@@ -28,6 +35,8 @@ pub(super) mod name {
 #[derive(Debug)]
 pub(crate) struct Counters {
     binding: Binding,
+    /// Its part of the process's descriptors: what is counted there stands for what may be.
+    share: Arc<Share>,
     opened: Tally,
     active: Level,
     waited: Tally,
@@ -35,6 +44,8 @@ pub(crate) struct Counters {
     failed: [Tally; FailureCause::ALL.len()],
     to_endpoint: Way,
     to_client: Way,
+    over_share: Tally,
+    evicted: Tally,
     dropped: Tally,
     unanswerable: Tally,
     durations: Histogram,
@@ -62,6 +73,7 @@ impl Counters {
         };
         Self {
             binding: binding.clone(),
+            share: BUDGET.share(if udp { binding.host_ports().len() } else { 1 }),
             opened: tally(name::OPENED),
             active: Level::new(labels.gauge(name::ACTIVE)),
             waited: tally(name::WAITED),
@@ -71,14 +83,20 @@ impl Counters {
             }),
             to_endpoint: way("to_endpoint"),
             to_client: way("to_client"),
+            over_share: tally(name::OVER_SHARE),
+            evicted: datagrams_alone(&|| tally(name::EVICTED)),
             dropped: datagrams_alone(&|| tally(name::DROPPED)),
             unanswerable: datagrams_alone(&|| tally(name::UNANSWERABLE)),
             durations: labels.histogram(name::DURATION),
         }
     }
 
-    pub(super) fn binding(&self) -> &Binding {
+    pub(crate) fn binding(&self) -> &Binding {
         &self.binding
+    }
+
+    pub(crate) fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 
     /// A connection or a session begins.
@@ -97,6 +115,16 @@ impl Counters {
     /// Clients begin to wait in the backlog.
     pub(crate) fn waiting(&self) {
         self.waited.add(1);
+    }
+
+    /// A client finds that its port has used up its share of the descriptors.
+    pub(crate) fn over_share(&self) {
+        self.over_share.add(1);
+    }
+
+    /// A session goes before its time.
+    pub(crate) fn evicted(&self) {
+        self.evicted.add(1);
     }
 
     /// A session could not begin.
@@ -151,6 +179,8 @@ impl Counters {
             failed: Failed::new(FailureCause::ALL.map(|cause| self.failed[cause as usize].count())),
             to_endpoint: self.to_endpoint.carried(),
             to_client: self.to_client.carried(),
+            over_share: self.over_share.count(),
+            evicted: self.evicted.count(),
             dropped: self.dropped.count(),
             unanswerable: self.unanswerable.count(),
         }

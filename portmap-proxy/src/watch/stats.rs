@@ -24,6 +24,11 @@ pub struct BindingStats {
     /// [`Overloaded`](tower::load_shed::error::Overloaded). For UDP also datagrams of would-be sessions for which the
     /// service was not ready, or no descriptor left; these were not opened.
     pub refused: u64,
+    /// How often the binding had used up its share of the process's descriptors. TCP: clients had to wait for it, counted as
+    /// [`waited`](Self::waited) is. UDP: a session of the port's own went for a new one, or the new one could not begin.
+    pub over_share: u64,
+    /// UDP: how many sessions went before their time, for new ones of the port or of ports that had fewer.
+    pub evicted: u64,
     /// How many of the opened ones failed for another reason.
     pub failed: Failed,
     /// What was carried to the container.

@@ -1,5 +1,7 @@
 //! The table, against one that is too simple to be wrong.
 
+use std::collections::HashSet;
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
@@ -51,6 +53,38 @@ fn a_full_table_lets_go_of_the_least_recently_used() {
 }
 
 #[test]
+fn sessions_that_never_got_an_answer_go_first() {
+    let now = Instant::now();
+    let mut table = Table::new(8, IDLE);
+    for client in 0..4 {
+        let (id, _) = table.insert(flow(client), client, now);
+        assert!(table.answer(id, now));
+        assert!(!table.answer(id, now));
+    }
+    // A flood: it goes round in its own part of the table.
+    for client in 4..100 {
+        let evicted = table.insert(flow(client), client, now).1;
+        assert_eq!(evicted, (client >= 8).then(|| client - 4));
+    }
+    assert_eq!((table.len(), table.unanswered()), (8, 4));
+    assert!((0..4).all(|client| table.find(&flow(client)).is_some()));
+}
+
+#[test]
+fn a_new_client_has_time_for_its_answer_in_a_table_full_of_those_who_got_theirs() {
+    let mut now = Instant::now();
+    let mut table = Table::new(8, IDLE);
+    for client in 0..100 {
+        now += Duration::from_millis(1);
+        let (_, evicted) = table.insert(flow(client), client, now);
+        assert_eq!(evicted, (client >= 8).then(|| client - 8));
+        // Its answer comes when two more have asked.
+        let asked = client.checked_sub(2).and_then(|client| table.find(&flow(client)));
+        asked.inspect(|id| assert!(table.answer(*id, now)));
+    }
+}
+
+#[test]
 fn a_number_of_a_session_that_ended_is_nobodys() {
     let now = Instant::now();
     let mut table = Table::new(2, IDLE);
@@ -77,6 +111,7 @@ fn a_time_that_never_comes_is_no_time() {
 enum Step {
     Datagram(u16),
     Reply(usize),
+    Answer(usize),
     End(usize),
     Expire,
     Evict,
@@ -86,6 +121,7 @@ fn step() -> impl Strategy<Value = (u64, Step)> {
     let step = prop_oneof![
         6 => (0..12_u16).prop_map(Step::Datagram),
         3 => (0..64_usize).prop_map(Step::Reply),
+        3 => (0..64_usize).prop_map(Step::Answer),
         1 => (0..64_usize).prop_map(Step::End),
         2 => Just(Step::Expire),
         1 => Just(Step::Evict),
@@ -93,14 +129,33 @@ fn step() -> impl Strategy<Value = (u64, Step)> {
     (0..40_u64, step)
 }
 
-/// Sessions in the order of their use, the oldest first.
+/// Sessions in the order of their use, the oldest first, and those of them that got an answer.
 #[derive(Default)]
-struct Model(Vec<(Flow, Instant)>);
+struct Model(Vec<(Flow, Instant)>, HashSet<Flow>);
 
 impl Model {
     fn used(&mut self, flow: Flow, now: Instant) {
         self.0.retain(|(other, _)| *other != flow);
         self.0.push((flow, now));
+    }
+
+    fn remove(&mut self, index: usize) -> Flow {
+        let (flow, _) = self.0.remove(index);
+        self.1.remove(&flow);
+        flow
+    }
+
+    fn unanswered(&self) -> usize {
+        self.0.len() - self.1.len()
+    }
+
+    fn evict(&mut self) -> Option<Flow> {
+        let mut flows = self.0.iter().map(|(flow, _)| flow);
+        let index = match self.unanswered() > self.0.len() / 4 {
+            true => flows.position(|flow| !self.1.contains(flow)),
+            false => flows.next().map(|_| 0),
+        };
+        index.map(|index| self.remove(index))
     }
 
     fn oldest_due(&self, now: Instant) -> bool {
@@ -115,7 +170,8 @@ proptest! {
         let mut table = Table::new(limit, IDLE);
         let (mut model, mut ids) = (Model::default(), Vec::new());
         for (seconds, step) in steps {
-            now += Duration::from_secs(seconds);
+            // No two at the same time: which of them was first a list alone would know.
+            now += Duration::new(seconds, 1);
             match step {
                 Step::Datagram(client) => {
                     let flow = flow(client);
@@ -123,9 +179,9 @@ proptest! {
                         Some(id) => table.touch(id, now),
                         None => {
                             let full = model.0.len() == limit;
-                            let oldest = full.then(|| model.0.remove(0).0);
+                            let goes = full.then(|| model.evict()).flatten();
                             let (id, evicted) = table.insert(flow, flow, now);
-                            prop_assert_eq!(evicted, oldest);
+                            prop_assert_eq!(evicted, goes);
                             ids.push((id, flow));
                         }
                     }
@@ -141,27 +197,40 @@ proptest! {
                         }
                     }
                 }
+                Step::Answer(number) => {
+                    if let Some((id, flow)) = ids.get(number).copied() {
+                        let lives = table.get(id).is_some();
+                        let is_first = table.answer(id, now);
+                        prop_assert_eq!(is_first, lives && model.1.insert(flow));
+                        if lives {
+                            model.used(flow, now);
+                        }
+                    }
+                }
                 Step::End(number) => {
                     if let Some((id, flow)) = ids.get(number).copied() {
                         let removed = table.remove(id);
                         if removed.is_some() {
                             model.0.retain(|(other, _)| *other != flow);
+                            model.1.remove(&flow);
                         }
                     }
                 }
                 Step::Expire => {
                     while model.oldest_due(now) {
-                        prop_assert_eq!(table.expire(now), Some(model.0.remove(0).0));
+                        prop_assert_eq!(table.expire(now), Some(model.remove(0)));
                     }
                     prop_assert_eq!(table.expire(now), None);
                 }
                 Step::Evict => {
-                    let oldest = (!model.0.is_empty()).then(|| model.0.remove(0).0);
-                    prop_assert_eq!(table.evict(), oldest);
+                    let next = table.next_evicted().map(|(flow, _)| *flow);
+                    let evicted = table.evict();
+                    prop_assert_eq!((evicted, evicted), (next, model.evict()));
                 }
             }
             prop_assert!(table.len() <= limit);
             prop_assert_eq!(table.len(), model.0.len());
+            prop_assert_eq!(table.unanswered(), model.unanswered());
             prop_assert_eq!(table.next_expiry(), model.0.first().map(|(_, used)| *used + IDLE));
             for (flow, _) in &model.0 {
                 prop_assert!(table.find(flow).is_some());

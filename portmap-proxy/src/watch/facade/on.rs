@@ -88,6 +88,8 @@ pub(crate) fn describe() {
     describe_gauge!(ACTIVE, Unit::Count, "Connections or sessions that have not ended");
     describe_counter!(WAITED, Unit::Count, "Times that clients had to wait in the backlog");
     describe_counter!(REFUSED, Unit::Count, "Connections or sessions turned away by a limit");
+    describe_counter!(OVER_SHARE, Unit::Count, "Times that a share of descriptors was used up");
+    describe_counter!(EVICTED, Unit::Count, "UDP sessions that went before their time");
     describe_counter!(FAILED, Unit::Count, "Connections or sessions that failed, by cause");
     describe_counter!(BYTES, Unit::Bytes, "Bytes carried, by direction");
     describe_counter!(DATAGRAMS, Unit::Count, "UDP datagrams carried, by direction");
