@@ -74,6 +74,12 @@ pub enum Purpose {
     Divert,
     /// Fragments are put together before they are looked at.
     Defragment,
+    /// The way through a chain of somebody else's that drops.
+    Passage,
+    /// What NAT has led to a container passes there.
+    PassageIn,
+    /// And so do the answers.
+    PassageAnswers,
 }
 
 impl fmt::Display for Purpose {
@@ -169,6 +175,9 @@ impl fmt::Display for Purpose {
                 "Decides nothing: a rule that asks for connections has the kernel put fragments \
                  together, of which only the first one says which socket it is for."
             }
+            Self::Passage => "The way through a chain of somebody else's that drops.",
+            Self::PassageIn => "What NAT has led to a container passes.",
+            Self::PassageAnswers => "So do a container's answers.",
         })
     }
 }

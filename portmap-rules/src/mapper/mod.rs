@@ -4,10 +4,17 @@ mod attach;
 mod backend;
 mod dropped;
 mod error;
+mod exposed;
+mod forwarding;
 mod hairpin;
 mod hold;
 mod lookout;
+#[cfg(test)]
+mod mock;
 mod order;
+mod overdue;
+mod owned;
+mod passage;
 mod plan;
 mod retarget;
 mod settings;
@@ -19,11 +26,13 @@ use portmap_core::{Error, ErrorKind, Lease, PortMapper, Publish};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use dropped::ForwardingDropped;
+pub use forwarding::ForwardingOff;
 pub use hold::NetworkLease;
 pub use settings::HostSettings;
 
 use self::{
     backend::Backend,
+    forwarding::Forwarding,
     order::{Order, Reply},
     plan::Plan,
     settings::Settings,
@@ -85,13 +94,18 @@ impl RulesMapper {
             lock,
             backend,
             conntrack: Conntrack::open()?,
+            forwarding: Forwarding::open(),
             settings: Settings::new(settings),
         };
+        Ok(Self::begin(policy, kernel))
+    }
+
+    fn begin(policy: Policy, kernel: Kernel) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (tell, networks) = watch::channel(Vec::new());
         let task = Task::new(policy.clone(), kernel, tell, orders.downgrade());
         tokio::spawn(task.run(inbox));
-        Ok(Self { orders, networks, policy })
+        Self { orders, networks, policy }
     }
 
     /// Makes rules for a network: its containers can be published from now on.

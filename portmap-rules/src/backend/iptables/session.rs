@@ -1,11 +1,14 @@
 //! The thread's side.
 
+use std::collections::BTreeMap;
+
 use super::{
-    Difference, IptablesError, IptablesTools, IptablesVariant, chunk, leftover, repair::Repair,
-    run, saved::Saved,
+    Difference, IptablesError, IptablesTools, IptablesVariant, chunk, entrance, leftover,
+    repair::Repair, run, saved::Saved,
 };
 use crate::{
-    Change, Family, Ownership, Ruleset, TableFamily, Transaction, backend::authors::Authors,
+    Change, Entrance, Family, Ownership, Ruleset, TableFamily, Transaction,
+    backend::authors::Authors,
 };
 
 /// The tools, and what is known of where they run.
@@ -41,13 +44,45 @@ impl Session {
         Err(error)
     }
 
+    /// Has `wanted` in force and nothing else of `before`, whose first one was in force; by comparing. Where that fails, the
+    /// first one is put back.
+    pub(super) fn enforce(
+        &self,
+        before: &[&Ruleset],
+        wanted: &Ruleset,
+    ) -> Result<Vec<Difference>, IptablesError> {
+        if before.iter().all(|rules| rules.is_empty()) {
+            let left = self.left(wanted);
+            let differences = self.reconcile(wanted, &[])?;
+            self.sweep(&left);
+            return Ok(differences);
+        }
+        let enforced = self.reconcile(wanted, before);
+        if let (Err(_), [first, rest @ ..]) = (&enforced, before) {
+            let others: Vec<_> = rest.iter().copied().chain([wanted]).collect();
+            if let Err(undo) = self.reconcile(first, &others) {
+                tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
+            }
+        }
+        enforced
+    }
+
+    /// Where a passage is entered from in each of these families.
+    pub(super) fn entrances(
+        &self,
+        families: &[Family],
+    ) -> Result<BTreeMap<Family, Entrance>, IptablesError> {
+        let entrance = |family: &Family| {
+            let text = run::save(&self.tools.of_family(*family)?.save)?;
+            Ok((*family, entrance::of(&Saved::parse(&text))))
+        };
+        families.iter().map(entrance).collect()
+    }
+
     /// Puts the first rules in force. What a killed process left goes then, not before: what guards its ports must not
     /// go before what leads there. The signs of it are gone by that time, so they are read first.
     fn begin(&self, new: &Ruleset) -> Result<(), IptablesError> {
-        let left = self.left(new);
-        self.reconcile(new, &[])?;
-        self.sweep(&left);
-        Ok(())
+        self.enforce(&[], new).map(drop)
     }
 
     /// What deletes what a killed process left. In a family that nobody wants there may be no tool to ask.

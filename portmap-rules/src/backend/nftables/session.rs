@@ -7,12 +7,13 @@ use nix::errno::Errno;
 use super::{
     NftablesError, NftablesObject, TableOwner,
     batch::{Batch, Part},
+    count,
     encode::encode,
     registry::Registry,
     undo::undo,
 };
 use crate::{
-    Change, TableId, Transaction,
+    Change, Difference, Ruleset, TableId, Transaction,
     backend::netlink::{Ack, Reply, Socket, replies},
 };
 
@@ -29,6 +30,23 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(socket: Socket, owner: TableOwner) -> Self {
         Self { socket, owner, unowned: false, registry: Registry::default() }
+    }
+
+    /// On a kernel that knows no owners.
+    #[cfg(all(test, feature = "netns"))]
+    pub(super) fn before_owners(socket: Socket) -> Self {
+        let mut session = Self::new(socket, TableOwner::Socket);
+        session.unowned = true;
+        session
+    }
+
+    /// Whether others can change what it makes.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.unowned || self.owner == TableOwner::Nobody
+    }
+
+    pub(super) fn compare(&self, wanted: &Ruleset) -> Result<Vec<Difference>, NftablesError> {
+        count::compare(&self.socket, wanted).map_err(NftablesError::Transport)
     }
 
     pub(super) fn apply(&mut self, transaction: &Transaction) -> Result<(), NftablesError> {
