@@ -10,6 +10,7 @@ mod examples;
 mod faults;
 mod flows;
 mod foreign;
+mod forwarding;
 mod hybrid;
 mod limits;
 mod matrix;
@@ -29,6 +30,7 @@ mod rules;
 mod rules_end;
 mod seed;
 mod support;
+mod two_owners;
 mod udp;
 
 use std::process::ExitCode;
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
     dial::tests(&mut suite);
     examples::tests(&mut suite);
     foreign::tests(&mut suite);
+    forwarding::tests(&mut suite);
+    two_owners::tests(&mut suite);
     hybrid::tests(&mut suite);
     faults::tests(&mut suite);
     flows::tests(&mut suite);

@@ -30,6 +30,8 @@ pub enum Purpose {
     Isolation,
     /// A published port of a container.
     Published,
+    /// What somebody else's NAT has led to a container is for others to judge.
+    LedByOthers,
     /// What is not published is not reached from outside.
     Unpublished,
     /// The network asked for no protection.
@@ -110,6 +112,10 @@ impl fmt::Display for Purpose {
             }
             Self::Published => {
                 "A published port of a container is reached from outside its network."
+            }
+            Self::LedByOthers => {
+                "What NAT has led here and this owner has not published, somebody else has: another \
+                 owner of the same bridge, say. It is not for this one to drop."
             }
             Self::Unpublished => "What is not published is not reached from outside its network.",
             Self::Unprotected => {

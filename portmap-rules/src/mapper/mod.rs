@@ -20,6 +20,8 @@ mod retarget;
 mod settings;
 mod settle;
 mod task;
+#[cfg(test)]
+mod unowned;
 mod way;
 
 use portmap_core::{Error, ErrorKind, Lease, PortMapper, Publish};
@@ -53,6 +55,9 @@ use crate::{Conntrack, Difference, Network, OwnerLock, Policy};
 /// **The rules end with the mapper**, its leases included. Those of nftables also end with the process, however that ends:
 /// see [`TableOwner`](crate::TableOwner). Those of iptables outlive a process that is killed, until the next mapper with
 /// this prefix sweeps them. Clones share one mapper.
+///
+/// Where the host does not forward, or others drop what it forwards, a publish or retarget is
+/// [`Unsupported`](ErrorKind::Unsupported), caused by [`ForwardingOff`] or [`ForwardingDropped`], and nothing has changed.
 ///
 /// Where [`Policy::loopback`](crate::Policy) leaves paths to a proxy, this mapper alone does not serve them: they are
 /// refused. In a routed network a lease's bindings name container ports, and no host port is taken.
@@ -122,8 +127,9 @@ impl RulesMapper {
 
     /// Compares what is in force with what should be, puts right what differs, and says what that was.
     ///
-    /// It happens by itself, within a second, where somebody else changes iptables. Tables of nftables are the mapper's
-    /// alone: nobody else can change them, and nothing is ever found.
+    /// It happens by itself, within a second, where somebody else changes iptables: our rules there, or the way through
+    /// others' ([`ForeignDrop::Open`](crate::ForeignDrop::Open)). Tables of nftables are the mapper's alone: nobody else can
+    /// change them, and nothing is found; but before Linux 5.12 they are looked after as iptables is.
     ///
     /// # Errors
     /// What the kernel, or its tool, refuses.

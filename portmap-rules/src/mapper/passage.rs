@@ -41,6 +41,11 @@ impl Passage {
         self.bridges = bridges.to_vec();
     }
 
+    /// Whether that is what is wanted.
+    pub(super) fn leads_to(&self, bridges: &[Interface]) -> bool {
+        self.bridges == bridges
+    }
+
     /// Has it as it is wanted, and says what differed. Docker may have come or gone since, so where the way begins is looked
     /// at each time.
     pub(super) async fn enforce(

@@ -1,6 +1,6 @@
 //! The way past what others drop, and what the host does not forward.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use portmap_core::{Binding, Endpoint, Error, ErrorKind, WithCauses};
 use tracing::{info, warn};
@@ -79,16 +79,14 @@ impl Way {
     ///
     /// Where that fails, it is as it was; but what was asked for is what a later look sees to, unless it is called again.
     async fn lead(&mut self, chains: &[DroppingChain], bridges: &[Interface]) -> Result<(), Error> {
-        for (variant, chain) in chains.iter().filter_map(|chain| Some((chain.variant?, chain))) {
-            if self.choice != ForeignDrop::Open {
-                continue;
-            }
-            if !self.passages.contains_key(&variant) {
-                self.passages.insert(variant, Passage::new(variant)?);
-            }
-            if let Some(passage) = self.passages.get_mut(&variant) {
-                passage.cover(Family::ALL.into_iter().filter(|it| chain.table.family.sees(*it)));
-            }
+        let opens = |_: &&DroppingChain| self.choice == ForeignDrop::Open;
+        let chains = chains.iter().filter(opens);
+        for (variant, chain) in chains.filter_map(|chain| Some((chain.variant?, chain))) {
+            let passage = match self.passages.entry(variant) {
+                Entry::Occupied(passage) => passage.into_mut(),
+                Entry::Vacant(place) => place.insert(Passage::new(variant)?),
+            };
+            passage.cover(Family::ALL.into_iter().filter(|it| chain.table.family.sees(*it)));
         }
         for passage in self.passages.values_mut() {
             passage.lead_to(bridges);
@@ -171,6 +169,9 @@ impl Task {
         let bridges = self.published_bridges(coming);
         let opened = self.kernel.way.lead(chains, &bridges).await;
         self.keep_watch().await;
+        if opened.is_err() {
+            self.lookout.failed();
+        }
         opened.map_err(|error| {
             let message = "the way through others' rules cannot be opened";
             Error::new(error.kind(), format!("{message}: {}", WithCauses(&error)))
@@ -183,6 +184,9 @@ impl Task {
             return;
         }
         let bridges = self.published_bridges(&coming(waiting));
+        if self.kernel.way.passages.values().all(|passage| passage.leads_to(&bridges)) {
+            return;
+        }
         if let Err(error) = self.kernel.way.lead(&[], &bridges).await {
             warn!(error = %WithCauses(&error), "the way through others' rules stays open; it is tried again");
             self.lookout.failed();

@@ -58,7 +58,9 @@ impl Session {
             return Ok(differences);
         }
         let enforced = self.reconcile(wanted, before);
-        if let (Err(_), [first, rest @ ..]) = (&enforced, before) {
+        if let (Err(_), [first, rest @ ..]) = (&enforced, before)
+            && *first != wanted
+        {
             let others: Vec<_> = rest.iter().copied().chain([wanted]).collect();
             if let Err(undo) = self.reconcile(first, &others) {
                 tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");

@@ -34,12 +34,8 @@ pub(super) fn compare(socket: &Socket, wanted: &Ruleset) -> io::Result<Vec<Diffe
             }
         }
         for (name, set) in &table.sets {
-            match found.sets.get(name.as_str()) {
-                None => note(name, DifferenceKind::Missing),
-                Some(elements) if *elements != set.elements.len() => {
-                    note(name, DifferenceKind::Changed);
-                }
-                Some(_) => {}
+            if found.sets.get(name.as_str()) != Some(&set.elements.len()) {
+                note(name, DifferenceKind::Elements);
             }
         }
         let is_ours = |name: &Name| table.chains.contains_key(name);
@@ -69,6 +65,10 @@ impl Found {
                 found.chains.entry(chain).or_default();
             }
         })?;
+        // To ask for the sets of a table that is gone is an error.
+        if found.chains.is_empty() {
+            return Ok(found);
+        }
         dump(socket, table, msg::GETRULE, naming(NFTA_RULE_TABLE), |attrs| {
             if let (true, Some(chain)) =
                 (of_table(attrs, NFTA_RULE_TABLE), text(attrs, NFTA_RULE_CHAIN))
