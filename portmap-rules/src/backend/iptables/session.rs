@@ -29,42 +29,39 @@ impl Session {
 
     pub(super) fn replace(&self, old: &Ruleset, new: &Ruleset) -> Result<(), IptablesError> {
         // What a killed process left must not be there twice: nothing is never taken for granted.
-        let attempt =
-            if old.is_empty() { self.begin(new) } else { self.apply(&Ruleset::diff(old, new)) };
-        let Err(error) = attempt else { return Ok(()) };
-        if !old.is_empty() {
-            tracing::warn!(%error, "iptables is not as it was left: comparing it");
-            if self.reconcile(new, &[old]).is_ok() {
-                return Ok(());
-            }
+        if old.is_empty() {
+            return self.enforce(&[old], new).map(drop);
         }
-        if let Err(undo) = self.reconcile(old, &[new]) {
-            tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
+        let Err(error) = self.apply(&Ruleset::diff(old, new)) else { return Ok(()) };
+        tracing::warn!(%error, "iptables is not as it was left: comparing it");
+        match self.enforce(&[old], new) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(error),
         }
-        Err(error)
     }
 
-    /// Has `wanted` in force and nothing else of `before`, whose first one was in force; by comparing. Where that fails, the
-    /// first one is put back.
+    /// Has `wanted` in force and nothing else of `before`, of which the first one was in force; by comparing. Where that fails,
+    /// the first one is put back.
+    ///
+    /// What a killed process left goes once the first rules are in force, not before: what guards its ports must not go
+    /// before what leads there. The signs of it are gone by that time, so they are read first.
     pub(super) fn enforce(
         &self,
         before: &[&Ruleset],
         wanted: &Ruleset,
     ) -> Result<Vec<Difference>, IptablesError> {
-        if before.iter().all(|rules| rules.is_empty()) {
-            let left = self.left(wanted);
-            let differences = self.reconcile(wanted, &[])?;
-            self.sweep(&left);
-            return Ok(differences);
-        }
+        let is_first = before.iter().all(|rules| rules.is_empty());
+        let left = if is_first { self.left(wanted) } else { Vec::new() };
         let enforced = self.reconcile(wanted, before);
-        if let (Err(_), [first, rest @ ..]) = (&enforced, before)
-            && *first != wanted
-        {
-            let others: Vec<_> = rest.iter().copied().chain([wanted]).collect();
-            if let Err(undo) = self.reconcile(first, &others) {
-                tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
+        match (&enforced, before) {
+            (Ok(_), _) => self.sweep(&left),
+            (Err(_), [first, rest @ ..]) if *first != wanted => {
+                let others: Vec<_> = rest.iter().copied().chain([wanted]).collect();
+                if let Err(undo) = self.reconcile(first, &others) {
+                    tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
+                }
             }
+            (Err(_), _) => {}
         }
         enforced
     }
@@ -79,12 +76,6 @@ impl Session {
             Ok((*family, entrance::of(&Saved::parse(&text))))
         };
         families.iter().map(entrance).collect()
-    }
-
-    /// Puts the first rules in force. What a killed process left goes then, not before: what guards its ports must not
-    /// go before what leads there. The signs of it are gone by that time, so they are read first.
-    fn begin(&self, new: &Ruleset) -> Result<(), IptablesError> {
-        self.enforce(&[], new).map(drop)
     }
 
     /// What deletes what a killed process left. In a family that nobody wants there may be no tool to ask.
