@@ -107,9 +107,8 @@ async fn runtime_end_half_way(policy: Policy) -> Result<(), BoxError> {
                     let attached = mapper.attach(network).await?;
                     Ok::<_, portmap::Error>((attached, mapper.publish(wanted).await?))
                 };
-                match timeout(Duration::from_millis(millis), change).await {
-                    Ok(changed) => changed.map(drop)?,
-                    Err(_) => {}
+                if let Ok(changed) = timeout(Duration::from_millis(millis), change).await {
+                    drop(changed?);
                 }
                 Ok(())
             })
