@@ -112,6 +112,7 @@ fn round(shape: &str, way: &str) -> Result<(), Failure> {
     let runtime = Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let lab = Lab::new().await?;
+        lab.host().sysctl("net/ipv4/ip_forward", "1").await?;
         let done = lab.host().run(async move {
             let policy = Policy { loopback: Loopback::Proxy, ..Policy::default() };
             let rules = RulesMapper::open(policy)?;

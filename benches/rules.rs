@@ -7,6 +7,7 @@
 use std::{
     env,
     fmt::{self, Display, Formatter},
+    fs,
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Command, ExitCode, Stdio},
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), BoxError> {
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
     // `cargo bench --bench rules -- cni connections` runs these parts alone.
     let named: Vec<_> = env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);

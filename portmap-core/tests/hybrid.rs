@@ -35,7 +35,7 @@ struct Noted {
     log: Log,
     stuck: bool,
     over: bool,
-    refuses: Option<Endpoint>,
+    refuses: Option<(Endpoint, ErrorKind)>,
 }
 
 impl Noted {
@@ -48,8 +48,12 @@ impl Noted {
         self
     }
 
-    fn refusing(mut self, endpoint: Endpoint) -> Self {
-        self.refuses = Some(endpoint);
+    fn refusing(self, endpoint: Endpoint) -> Self {
+        self.refusing_as(endpoint, ErrorKind::Invalid)
+    }
+
+    fn refusing_as(mut self, endpoint: Endpoint, kind: ErrorKind) -> Self {
+        self.refuses = Some((endpoint, kind));
         self
     }
 
@@ -84,9 +88,9 @@ impl Hold for Noted {
         _: Established,
     ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>> {
         self.note(format_args!("to {}", to.v4().unwrap()));
-        Box::pin(ready(match self.refuses == Some(to) {
-            false => Ok(()),
-            true => Err(Error::new(ErrorKind::Invalid, "not there")),
+        Box::pin(ready(match self.refuses {
+            Some((refused, kind)) if refused == to => Err(Error::new(kind, "not there")),
+            _ => Ok(()),
         }))
     }
 }
@@ -397,4 +401,51 @@ async fn a_retarget_that_the_proxy_refuses_is_undone_in_the_rules() {
     assert_eq!(pair.log().len(), 7);
     drop(lease);
     assert_eq!(pair.log()[7..], ["proxy dropped", "rules dropped"]);
+}
+
+#[tokio::test]
+async fn what_the_rules_cannot_be_led_to_is_left_to_the_proxy() {
+    let mut pair = Pair::new();
+    let publishing = pair.begin(request(&["127.0.0.1::80"]));
+    let dropped = Endpoint::from([192, 0, 2, 66]);
+    let rules = Noted::new("rules", &pair.log).refusing_as(dropped, ErrorKind::Unsupported);
+    grant(&mut pair.rules, rules).await;
+    grant(&mut pair.proxy, Noted::new("proxy", &pair.log)).await;
+    let mut lease = publishing.await.unwrap().unwrap();
+    assert_eq!(lease.served_alone().count(), 0);
+
+    lease.retarget(dropped, Established::Keep).await.unwrap();
+    assert_eq!(lease.bindings()[0].endpoint(), dropped);
+    let [alone] = &lease.served_alone().collect::<Vec<_>>()[..] else { panic!("one is") };
+    assert_eq!((&alone.binding, alone.by), (&lease.bindings()[0], ServedBy::Proxy));
+    assert_eq!(alone.reason.to_string(), "not there");
+    assert_eq!(pair.log()[2..], ["rules to 192.0.2.66", "proxy to 192.0.2.66", "rules released"]);
+    // From then on there is one alone to be led.
+    lease.retarget([192, 0, 2, 3], Established::Keep).await.unwrap();
+    assert_eq!(pair.log()[5..], ["proxy to 192.0.2.3"]);
+}
+
+#[tokio::test]
+async fn rules_that_are_stuck_or_required_are_not_left() {
+    let dropped = Endpoint::from([192, 0, 2, 66]);
+    for required in [false, true] {
+        let mut pair = Pair::new();
+        if required {
+            pair.mapper = pair.mapper.require_rules();
+        }
+        let publishing = pair.begin(request(&["127.0.0.1::80"]));
+        let rules = Noted::new("rules", &pair.log).refusing_as(dropped, ErrorKind::Unsupported);
+        grant(&mut pair.rules, if required { rules } else { rules.stuck() }).await;
+        grant(&mut pair.proxy, Noted::new("proxy", &pair.log)).await;
+        let mut lease = publishing.await.unwrap().unwrap();
+        let before = lease.bindings()[0].endpoint();
+
+        let error = lease.retarget(dropped, Established::Keep).await.unwrap_err();
+        assert_eq!(error.to_string(), if required { "not there" } else { "stuck" });
+        assert_eq!(lease.bindings()[0].endpoint(), before);
+        assert_eq!(lease.served_alone().count(), 0);
+        let back = format!("proxy to {}", before.v4().unwrap());
+        let undone = ["rules to 192.0.2.66", "proxy to 192.0.2.66", "rules released", &back];
+        assert_eq!(pair.log()[2..], undone[..if required { 1 } else { 4 }]);
+    }
 }

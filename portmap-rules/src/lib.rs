@@ -47,7 +47,7 @@ pub use backend::{
     IptablesVariant, Nftables, NftablesError, NftablesObject, OwnerError, OwnerLock, Sysctl,
     SysctlError, SysctlGuard, TableOwner,
 };
-pub use compile::{CompileError, compile};
+pub use compile::{CompileError, Entrance, compile, compile_passage};
 pub use conntrack::{Conntrack, ConntrackError, Counted, Flow, FlowState};
 pub use diff::{Change, Element, Transaction};
 pub use family::Family;
@@ -57,7 +57,7 @@ pub use ir::{
     TableId, Target, Value, Verdict, What,
 };
 pub use ledger::{Edit, Entry, Ledger, Prepared};
-pub use mapper::{ForwardingDropped, HostSettings, NetworkLease, RulesMapper};
+pub use mapper::{ForwardingDropped, ForwardingOff, HostSettings, NetworkLease, RulesMapper};
 pub use model::{
     Answers, ForeignDrop, GatewayMode, Hairpin, Interface, InterfaceError, InvalidPackets, Layout,
     Loopback, Network, NetworkError, NetworkParseError, Policy, Prefix, PrefixError, Subnet,

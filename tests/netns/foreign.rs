@@ -1,10 +1,15 @@
 //! Beside somebody else's rules, Docker's above all: both are served, and neither touches the other's.
 
-use std::{env, fs, net::IpAddr, process};
+use std::{
+    env, fs,
+    net::IpAddr,
+    process,
+    time::{Duration, Instant},
+};
 
 use portmap::{
-    BoxError, BoxPortMapper, Error, ErrorKind, HybridMapper, Lease, PortMapper, ProxyMapper,
-    RulesMapper,
+    BoxError, BoxPortMapper, Error, ErrorKind, Established, HybridMapper, Lease, PortMapper,
+    ProxyMapper, RulesMapper,
     rules::{ForeignDrop, HostSettings, Layout, Loopback, Network, NetworkLease, Policy},
 };
 use portmap_testkit::{Bridge, BridgeSpec, Container, Lab, Need, Suite, Webapp};
@@ -51,6 +56,13 @@ pub(crate) fn tests(suite: &mut Suite) {
         }
     }
     suite.test("a_way_through_legacy_iptables_is_opened_and_closed", &legacy, opened_legacy);
+    for (iptables, needs) in [("iptables", &needs[..]), ("iptables-legacy", &legacy)] {
+        suite.test(&format!("a_way_is_put_right_by_{iptables}"), needs, async move || {
+            put_right(iptables).await
+        });
+    }
+    suite.test("a_way_moves_with_what_is_retargeted", &needs, moved);
+    suite.test("a_drop_that_came_later_is_found_by_a_retarget", &needs, found_later);
     suite.test("what_a_killed_process_opened_is_taken_over", &needs, taken_over);
     suite.test("a_drop_that_is_ignored_has_the_last_word", &needs, ignored);
 }
@@ -134,6 +146,11 @@ impl Scene {
         let policy =
             Policy { layout, loopback: Loopback::Proxy, foreign_drop, ..Policy::default() };
         self.lab.host().run(async move { Ours::open(policy, network).await }).await
+    }
+
+    async fn iptables(&self, iptables: &str, args: &str) -> Result<(), BoxError> {
+        let done = self.lab.host().exec(iptables, args.split(' ')).await?;
+        done.status.success().then_some(()).ok_or_else(|| done.stderr.into())
     }
 
     async fn publish(&self, mapper: impl PortMapper) -> Result<Lease, BoxError> {
@@ -287,5 +304,124 @@ async fn ignored() -> Result<(), BoxError> {
     scene.restore("iptables-restore --noflush", rules).await?;
     assert_eq!(scene.seen().await?, [IpAddr::from(scene.lab.client().addr4()); 2]);
     scene.lab.host().run(lease.release()).await?;
+    Ok(())
+}
+
+/// What others flush is back within moments, and where the way begins follows Docker, which goes and comes.
+async fn put_right(iptables: &str) -> Result<(), BoxError> {
+    let scene = Scene::without_docker().await?;
+    let docker = DOCKER.replace("POLICY", "DROP");
+    scene.restore(&format!("{iptables}-restore"), &docker).await?;
+    let ours = scene.ours(Layout::Nftables, ForeignDrop::Open).await?;
+    let lease = scene.publish(ours.hybrid.clone()).await?;
+    let (by_docker, by_itself) = ("-A DOCKER-USER -j PORTMAP-OPEN", "-A FORWARD -j PORTMAP-OPEN");
+    let is_back = async |jump: &str| -> Result<(), BoxError> {
+        let accepts = [
+            "-A PORTMAP-OPEN -o br0 -m conntrack --ctstate DNAT -j ACCEPT",
+            "-A PORTMAP-OPEN -i br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        ];
+        let begin = Instant::now();
+        loop {
+            let found = scene.left(&format!("{iptables}-save")).await?;
+            let rules = found.iter().filter(|line| line.starts_with("-A"));
+            if rules.eq([&[jump], &accepts[..]].concat()) {
+                break;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(8), "{found:?}");
+        }
+        assert_eq!(scene.seen().await?, [IpAddr::from(scene.lab.client().addr4()); 2]);
+        Ok(())
+    };
+    is_back(by_docker).await?;
+    scene.iptables(iptables, "-D DOCKER-USER -j PORTMAP-OPEN").await?;
+    is_back(by_docker).await?;
+    scene.iptables(iptables, "-F PORTMAP-OPEN").await?;
+    is_back(by_docker).await?;
+    // As a reload of ufw leaves it: all chains are empty, and the policy stays.
+    scene.iptables(iptables, "-F").await?;
+    is_back(by_itself).await?;
+    scene.iptables(iptables, "-I FORWARD -j DOCKER-USER").await?;
+    is_back(by_docker).await?;
+    scene.lab.host().run(ours.close(lease)).await;
+    assert_eq!(scene.left(&format!("{iptables}-save")).await?, [""; 0]);
+    Ok(())
+}
+
+/// A second network of ours and a container there.
+struct Second {
+    _network: NetworkLease,
+    _webapp: Webapp,
+    container: Container,
+    _bridge: Bridge,
+}
+
+async fn second(scene: &Scene, ours: &Ours) -> Result<Second, BoxError> {
+    let bridge = scene.lab.bridge(BridgeSpec::new("br1", "10.99.0.1/24".parse()?)).await?;
+    let container = bridge.container("second").await?;
+    let _webapp = Webapp::start(&container, 80).await?;
+    let (rules, network) = (ours.rules.clone(), network_of(&bridge)?);
+    let _network = scene.lab.host().run(async move { rules.attach(network).await }).await?;
+    Ok(Second { _network, _webapp, container, _bridge: bridge })
+}
+
+async fn moved() -> Result<(), BoxError> {
+    let scene = Scene::new("DROP").await?;
+    let ours = scene.ours(Layout::Nftables, ForeignDrop::Open).await?;
+    let second = second(&scene, &ours).await?;
+    let mut lease = scene.publish(ours.rules.clone()).await?;
+    let opened = async || -> Result<Vec<String>, BoxError> {
+        let open = scene.left("iptables-save").await?;
+        let accepts = open.iter().filter_map(|line| line.strip_prefix("-A PORTMAP-OPEN "));
+        Ok(accepts.map(|rule| rule.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect())
+    };
+    let to = (scene.lab.host().addr4(), 9090).into();
+    for _ in 0..2 {
+        assert_eq!(opened().await?, ["-o br0", "-i br0"]);
+        lease.retarget(second.container.addr4(), Established::Keep).await?;
+        assert_eq!(opened().await?, ["-o br1", "-i br1"]);
+        let page = scene.lab.client().get(to).await?;
+        assert_eq!(
+            (&*page.hostname, page.remote_ip),
+            ("second", scene.lab.client().addr4().into())
+        );
+        lease.retarget(scene.ours.addr4(), Established::Keep).await?;
+        assert_eq!(scene.seen().await?, [IpAddr::from(scene.lab.client().addr4()); 2]);
+    }
+    // A retarget that fails leaves the way as it was.
+    lease.retarget([10, 99, 0, 1], Established::Keep).await.expect_err("it is the gateway's");
+    assert_eq!(opened().await?, ["-o br0", "-i br0"]);
+    scene.lab.host().run(lease.release()).await?;
+    assert_eq!(scene.left("iptables-save").await?, [""; 0]);
+    Ok(())
+}
+
+async fn found_later() -> Result<(), BoxError> {
+    let scene = Scene::new("ACCEPT").await?;
+    for choice in [ForeignDrop::Open, ForeignDrop::Leave] {
+        let ours = scene.ours(Layout::Nftables, choice).await?;
+        let second = second(&scene, &ours).await?;
+        let mut lease = scene.publish(ours.rules.clone()).await?;
+        scene.iptables("iptables", "-P FORWARD DROP").await?;
+        let retargeted = lease.retarget(second.container.addr4(), Established::Keep).await;
+        if choice == ForeignDrop::Open {
+            retargeted?;
+            let page = scene.lab.client().get((scene.lab.host().addr4(), 9090).into()).await?;
+            assert_eq!(page.hostname, "second");
+        } else {
+            let refused = retargeted.expect_err("the chain is in the way");
+            assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+            assert!(
+                refused.to_string().contains("chain FORWARD in table ipv4 filter"),
+                "{refused}"
+            );
+        }
+        scene.iptables("iptables", "-P FORWARD ACCEPT").await?;
+        if choice == ForeignDrop::Leave {
+            assert_eq!(scene.seen().await?, [IpAddr::from(scene.lab.client().addr4()); 2]);
+        }
+        drop(second);
+        scene.lab.host().run(ours.close(lease)).await;
+        assert_eq!(scene.left("iptables-save").await?, [""; 0]);
+    }
     Ok(())
 }

@@ -21,6 +21,9 @@ pub(crate) fn tests(suite: &mut Suite) {
     for_each_layout(suite, |test| {
         test("everything_goes_with_its_owner", |policy| Box::pin(owner(policy)));
         test("everything_goes_with_the_runtime", |policy| Box::pin(runtime_end(policy)));
+        test("everything_goes_with_a_runtime_that_ends_half_way", |policy| {
+            Box::pin(runtime_end_half_way(policy))
+        });
         test("a_disarmed_lease_is_looked_after", |policy| Box::pin(disarmed(policy)));
         test("a_network_may_come_back_before_it_has_gone", |policy| Box::pin(comes_back(policy)));
         test("hairpin_flags_are_put_back", |policy| Box::pin(hairpin_flags(policy)));
@@ -83,6 +86,36 @@ async fn runtime_end(policy: Policy) -> Result<(), BoxError> {
         until_gone(&lab).await?;
         let local = lab.host().read_sysctl("net/ipv4/conf/docker0/route_localnet").await?;
         assert_eq!(local.trim(), "0");
+    }
+    Ok(())
+}
+
+/// The runtime ends while the rules are being changed: before, in the middle of it or just after.
+async fn runtime_end_half_way(policy: Policy) -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    let docker0 = lab.docker0().await?;
+    let web = docker0.container("web").await?;
+    let network = network_of(&docker0)?;
+    let wanted = request(dual(&web), &["8080:80"])?;
+    for millis in (0..60).step_by(4) {
+        let (policy, network, wanted) = (policy.clone(), network.clone(), wanted.clone());
+        let program = move || -> Result<(), BoxError> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mapper = RulesMapper::open_with(policy, HostSettings::Managed)?;
+                let change = async {
+                    let attached = mapper.attach(network).await?;
+                    Ok::<_, portmap::Error>((attached, mapper.publish(wanted).await?))
+                };
+                if let Ok(changed) = timeout(Duration::from_millis(millis), change).await {
+                    drop(changed?);
+                }
+                Ok(())
+            })
+        };
+        let ended = lab.host().run(async { std::thread::spawn(program).join() }).await;
+        ended.map_err(|_| "it panicked")??;
+        until_gone(&lab).await.map_err(|error| format!("ended after {millis} ms: {error}"))?;
     }
     Ok(())
 }

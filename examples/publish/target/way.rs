@@ -64,12 +64,11 @@ impl Service<Dial> for Way {
 
 /// What is bound to `::1` alone is reached as what is bound to 127.0.0.1 is. For UDP there is no telling, for a dial sends nothing.
 fn on_both_loopbacks(dial: Dial) -> Dial {
-    match dial.endpoint() == LOOPBACK.into() {
-        true => {
-            let both = Endpoint::dual(LOOPBACK, Ipv6Addr::LOCALHOST);
+    match Endpoint::dual(LOOPBACK, Ipv6Addr::LOCALHOST) {
+        Ok(both) if dial.endpoint() == LOOPBACK.into() => {
             Dial::new(both, dial.port(), dial.client())
         }
-        false => dial,
+        _ => dial,
     }
 }
 

@@ -29,6 +29,9 @@ use crate::{Binding, Error, Lease, PortMapper, Publish, Reservation};
 /// those are and why, and [`require_rules`](Self::require_rules) has the first kind fail. What neither supports fails, as
 /// does every other error: then all is undone.
 ///
+/// The same goes for [`Lease::retarget`]: where the rules say that a new endpoint is unsupported, they let go of their ports and
+/// the proxy leads there alone. It stays with that. Connections that the rules carried go on with the old endpoint.
+///
 /// Where the rules answer with other bindings than those that were asked for, as a routed network does, which opens the
 /// container's own ports, the host ports are freed and the proxy is not asked for them: only for those mappings that the
 /// rules do not support.
@@ -91,6 +94,7 @@ impl<P: PortMapper, R: PortMapper> PortMapper for HybridMapper<P, R> {
             reservation,
             endpoint: request.endpoint(),
             alone: by_proxy.chain(ServedBy::Rules.alone(proxy.refused)).collect(),
+            require_rules: self.require_rules,
         };
         Ok(Lease::new(bindings, both))
     }

@@ -25,7 +25,7 @@ const NFTA_GEN_PROC_NAME: u16 = 3;
 /// It says *that* something changed, for a look at what is in force: never what.
 pub struct DriftWatch {
     socket: TokioSocket,
-    own: Authors,
+    own: Vec<Authors>,
 }
 
 /// Somebody else changed nftables.
@@ -61,7 +61,13 @@ impl DriftWatch {
 
     /// The same without the changes of these authors.
     pub(super) fn beside(own: Authors) -> io::Result<Self> {
-        Ok(Self { socket: subscribe()?, own })
+        Ok(Self { socket: subscribe()?, own: vec![own] })
+    }
+
+    /// The same without the changes of more authors.
+    pub(crate) fn ignoring(mut self, own: impl IntoIterator<Item = Authors>) -> Self {
+        self.own.extend(own);
+        self
     }
 
     /// Waits for the next change by somebody else.
@@ -89,7 +95,9 @@ impl DriftWatch {
     /// thread's, and that of another PID namespace.
     fn foreign(&self, reply: &Reply<'_>) -> Option<Drift> {
         match reply {
-            Reply::Message { kind: NEWGEN, port, attrs, .. } if !self.own.has(*port) => {
+            Reply::Message { kind: NEWGEN, port, attrs, .. }
+                if !self.own.iter().any(|own| own.has(*port)) =>
+            {
                 Some(Drift::Changed {
                     generation: attrs.be32(NFTA_GEN_ID),
                     pid: attrs.be32(NFTA_GEN_PROC_PID),

@@ -12,7 +12,6 @@ mod worker;
 
 pub use drift::{Drift, DriftWatch};
 pub(crate) use dropping::{DroppingChain, DroppingChains};
-pub(crate) use iptables::Passage;
 pub use iptables::{
     Difference, DifferenceKind, Iptables, IptablesError, IptablesTools, IptablesVariant,
 };

@@ -4,6 +4,7 @@ mod conflict;
 mod error;
 mod iptables;
 mod nftables;
+mod passage;
 mod places;
 mod plan;
 mod write;
@@ -11,6 +12,7 @@ mod write;
 use portmap_core::Binding;
 
 pub use error::CompileError;
+pub use passage::{Entrance, compile_passage};
 use places::Places;
 use plan::Plan;
 

@@ -7,7 +7,8 @@ use super::{Base, Rule};
 pub struct Chain {
     /// Whose it is.
     pub ownership: Ownership,
-    /// Where the kernel calls it; `None` where only other chains do.
+    /// Where the kernel calls it; `None` where only other chains do. A chain that somebody else calls first of all at a
+    /// hook, as Docker does `DOCKER-USER`, counts as called there.
     pub base: Option<Base>,
     /// Its rules, or the owner's part of them: see [`Ownership::Shared`].
     pub rules: Vec<Rule>,
@@ -18,7 +19,7 @@ pub struct Chain {
 pub enum Ownership {
     /// The owner's alone: rewritten as a whole.
     Own,
-    /// A built-in chain of iptables, where others have rules too. Ours stand first, in this order; they are added
+    /// A built-in chain of iptables, or one of somebody else's, where others have rules too. Ours stand first, in this order; they are added
     /// and deleted one by one, and the chain itself is never created, flushed or deleted.
     Shared,
     /// Made once with these rules, then a person's: never flushed, changed or deleted.

@@ -30,6 +30,8 @@ pub enum Purpose {
     Isolation,
     /// A published port of a container.
     Published,
+    /// What somebody else's NAT has led to a container is for others to judge.
+    LedByOthers,
     /// What is not published is not reached from outside.
     Unpublished,
     /// The network asked for no protection.
@@ -88,6 +90,12 @@ pub enum Purpose {
     AnswerInside,
     /// Fragments are put together before they are looked at.
     Defragment,
+    /// The way through a chain of somebody else's that drops.
+    Passage,
+    /// What NAT has led to a container passes there.
+    PassageIn,
+    /// And so do the answers.
+    PassageAnswers,
 }
 
 impl fmt::Display for Purpose {
@@ -118,6 +126,10 @@ impl fmt::Display for Purpose {
             }
             Self::Published => {
                 "A published port of a container is reached from outside its network."
+            }
+            Self::LedByOthers => {
+                "What NAT has led here and this owner has not published, somebody else has: another \
+                 owner of the same bridge, say. It is not for this one to drop."
             }
             Self::Unpublished => "What is not published is not reached from outside its network.",
             Self::Unprotected => {
@@ -208,6 +220,9 @@ impl fmt::Display for Purpose {
                 "Decides nothing: a rule that asks for connections has the kernel put fragments \
                  together, of which only the first one says which socket it is for."
             }
+            Self::Passage => "The way through a chain of somebody else's that drops.",
+            Self::PassageIn => "What NAT has led to a container passes.",
+            Self::PassageAnswers => "So do a container's answers.",
         })
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use portmap_core::Error;
 
-use super::{lookout::Lookout, settled::SettledNftables};
+#[cfg(test)]
+use super::mock::Mock;
+use super::{owned::OwnedIptables, settled::SettledNftables};
 use crate::{
     Difference, Iptables, IptablesTools, IptablesVariant, Layout, Ledger, Nftables, Policy,
     Prepared, Ruleset, TableOwner,
@@ -15,6 +17,8 @@ use crate::{
 pub(super) enum Backend {
     Nftables(SettledNftables),
     Iptables(OwnedIptables),
+    #[cfg(test)]
+    Mock(Mock),
 }
 
 impl Backend {
@@ -24,29 +28,27 @@ impl Backend {
                 Self::Nftables(SettledNftables::new(Nftables::open(TableOwner::Socket)?))
             }
             Layout::Iptables => {
-                let iptables = Iptables::open(IptablesTools::find()?)?;
-                let in_force = Arc::new(Ruleset::empty(Layout::Iptables));
-                Self::Iptables(OwnedIptables { iptables: Some(iptables), in_force })
+                Self::Iptables(OwnedIptables::new(Iptables::open(IptablesTools::find()?)?))
             }
         })
     }
 
     /// The iptables that it is, where it is one.
     pub(super) fn variant(&self) -> Option<IptablesVariant> {
+        self.iptables().map(Iptables::variant)
+    }
+
+    pub(super) const fn iptables(&self) -> Option<&Iptables> {
         match self {
-            Self::Nftables(_) => None,
-            Self::Iptables(owned) => owned.iptables.as_ref().map(Iptables::variant),
+            Self::Iptables(owned) => owned.handle(),
+            _ => None,
         }
     }
 
-    /// When to look whether somebody else has changed the rules.
-    pub(super) async fn lookout(&self) -> Lookout {
+    pub(super) const fn nftables(&self) -> Option<&Nftables> {
         match self {
-            Self::Nftables(_) => Lookout::of_nothing(),
-            Self::Iptables(owned) => match &owned.iptables {
-                Some(iptables) => Lookout::of_iptables(iptables).await,
-                None => Lookout::of_nothing(),
-            },
+            Self::Nftables(settled) => Some(settled.handle()),
+            _ => None,
         }
     }
 
@@ -74,17 +76,28 @@ impl Backend {
                 true => owned.pass_over(after()).await?,
                 false => owned.replace(after()).await?,
             },
+            #[cfg(test)]
+            Self::Mock(mock) => mock.apply()?,
         }
         Ok(())
     }
 
-    /// Puts right what differs from `wanted`, and says what it was. Nobody can change nftables' owned table.
-    pub(super) async fn reconcile(&self, wanted: &Ruleset) -> Result<Vec<Difference>, Error> {
+    /// Puts right what differs from `wanted`, and says what it was. Nobody else can change an owned table of nftables: it is
+    /// not looked at.
+    pub(super) async fn reconcile(&mut self, wanted: &Ruleset) -> Result<Vec<Difference>, Error> {
         match self {
-            Self::Iptables(OwnedIptables { iptables: Some(iptables), .. }) => {
-                Ok(iptables.reconcile(Arc::new(wanted.clone())).await?)
+            Self::Iptables(owned) if wanted.is_empty() && owned.is_empty() => Ok(Vec::new()),
+            Self::Iptables(owned) => Ok(owned.enforce(wanted.clone()).await?),
+            Self::Nftables(settled) if settled.handle().is_exposed() && !wanted.is_empty() => {
+                let differences = settled.handle().compare(Arc::new(wanted.clone())).await?;
+                if !differences.is_empty() {
+                    settled.rewrite(wanted.clone()).await?;
+                }
+                Ok(differences)
             }
-            _ => Ok(Vec::new()),
+            Self::Nftables(_) => Ok(Vec::new()),
+            #[cfg(test)]
+            Self::Mock(mock) => mock.reconcile(),
         }
     }
 
@@ -93,48 +106,9 @@ impl Backend {
         match self {
             Self::Nftables(nftables) => nftables.close().await,
             Self::Iptables(mut owned) => owned.replace(Ruleset::empty(Layout::Iptables)).await?,
+            #[cfg(test)]
+            Self::Mock(_) => {}
         }
         Ok(())
-    }
-}
-
-/// iptables, whose rules know no owner, with one: **dropping it withdraws them**, and blocks for that, some 30 ms. It is
-/// only dropped with something in force where the runtime ends before the mapper.
-#[derive(Debug)]
-pub(super) struct OwnedIptables {
-    /// `None` while it is dropped.
-    iptables: Option<Iptables>,
-    in_force: Arc<Ruleset>,
-}
-
-impl OwnedIptables {
-    /// Replaces the rules by others that lead the same ports elsewhere, so that no packet is lost on the way.
-    async fn pass_over(&mut self, after: Ruleset) -> Result<(), Error> {
-        let before = Arc::clone(&self.in_force);
-        self.replace(before.widened(&after)).await?;
-        let passed = self.replace(after).await;
-        if passed.is_err() {
-            self.replace(Ruleset::clone(&before)).await?;
-        }
-        passed
-    }
-
-    async fn replace(&mut self, after: Ruleset) -> Result<(), Error> {
-        let after = Arc::new(after);
-        if let Some(iptables) = &self.iptables {
-            iptables.replace(Arc::clone(&self.in_force), Arc::clone(&after)).await?;
-        }
-        self.in_force = after;
-        Ok(())
-    }
-}
-
-impl Drop for OwnedIptables {
-    fn drop(&mut self) {
-        let in_force = Arc::clone(&self.in_force);
-        match self.iptables.take() {
-            Some(iptables) if !in_force.is_empty() => iptables.withdraw(in_force),
-            _ => {}
-        }
     }
 }

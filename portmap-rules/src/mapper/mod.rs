@@ -4,16 +4,25 @@ mod attach;
 mod backend;
 mod dropped;
 mod error;
+mod exposed;
+mod forwarding;
 mod hairpin;
 mod hold;
 mod lookout;
+#[cfg(test)]
+mod mock;
 mod order;
+mod overdue;
+mod owned;
+mod passage;
 mod plan;
 mod retarget;
 mod settings;
 mod settle;
 mod settled;
 mod task;
+#[cfg(test)]
+mod unowned;
 mod way;
 
 use portmap_core::{Error, ErrorKind, Lease, PortMapper, Publish};
@@ -21,11 +30,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use dropped::ForwardingDropped;
 pub(crate) use error::failed;
+pub use forwarding::ForwardingOff;
 pub use hold::NetworkLease;
 pub use settings::HostSettings;
 
 use self::{
     backend::Backend,
+    forwarding::Forwarding,
     order::{Order, Reply},
     plan::Plan,
     settings::Settings,
@@ -46,6 +57,9 @@ use crate::{Conntrack, Difference, Network, OwnerLock, Policy};
 /// **The rules end with the mapper**, its leases included. Those of nftables also end with the process, however that ends:
 /// see [`TableOwner`](crate::TableOwner). Those of iptables outlive a process that is killed, until the next mapper with
 /// this prefix sweeps them. Clones share one mapper.
+///
+/// Where the host does not forward, or others drop what it forwards, a publish or retarget is
+/// [`Unsupported`](ErrorKind::Unsupported), caused by [`ForwardingOff`] or [`ForwardingDropped`], and nothing has changed.
 ///
 /// Where [`Policy::loopback`](crate::Policy) leaves paths to a proxy, this mapper alone does not serve them: they are
 /// refused. In a routed network a lease's bindings name container ports, and no host port is taken.
@@ -87,13 +101,18 @@ impl RulesMapper {
             lock,
             backend,
             conntrack: Conntrack::open()?,
+            forwarding: Forwarding::open(),
             settings: Settings::new(settings),
         };
+        Ok(Self::begin(policy, kernel))
+    }
+
+    fn begin(policy: Policy, kernel: Kernel) -> Self {
         let (orders, inbox) = mpsc::unbounded_channel();
         let (tell, networks) = watch::channel(Vec::new());
         let task = Task::new(policy.clone(), kernel, tell, orders.downgrade());
         tokio::spawn(task.run(inbox));
-        Ok(Self { orders, networks, policy })
+        Self { orders, networks, policy }
     }
 
     /// Makes rules for a network: its containers can be published from now on.
@@ -110,8 +129,9 @@ impl RulesMapper {
 
     /// Compares what is in force with what should be, puts right what differs, and says what that was.
     ///
-    /// It happens by itself, within a second, where somebody else changes iptables. Tables of nftables are the mapper's
-    /// alone: nobody else can change them, and nothing is ever found.
+    /// It happens by itself, within a second, where somebody else changes iptables: our rules there, or the way through
+    /// others' ([`ForeignDrop::Open`](crate::ForeignDrop::Open)). Tables of nftables are the mapper's alone: nobody else can
+    /// change them, and nothing is found; but before Linux 5.12 they are looked after as iptables is.
     ///
     /// # Errors
     /// What the kernel, or its tool, refuses.

@@ -10,7 +10,8 @@ use super::{
 use crate::{Edit, Entry};
 
 impl Task {
-    /// Leads an entry's host ports elsewhere, in one transaction.
+    /// Leads an entry's host ports elsewhere, in one transaction. What would refuse a publish there refuses this as well,
+    /// and nothing has changed then.
     pub(super) async fn retarget(
         &mut self,
         entry: Entry,
@@ -24,8 +25,17 @@ impl Task {
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let after: Vec<Binding> = before.iter().cloned().map(|binding| binding.to(to)).collect();
+        if let Some(refusal) = self.kernel.forwarding.refusal(&after) {
+            return Err(refusal);
+        }
+        if bridge.is_some() {
+            self.make_way_to(&after).await?;
+        }
         let publish = vec![(entry, after)];
-        self.change(Edit { release: vec![entry], publish, ..Edit::default() }).await?;
+        let led = self.change(Edit { release: vec![entry], publish, ..Edit::default() }).await;
+        // To the old container's bridge, where nothing else is published there; to the new one's, where that failed.
+        self.close_way(&[]).await;
+        led?;
         debug!(?entry, ?to, "retargeted");
         if let (Some(bridge), Some(reservation)) = (bridge, self.reservations.get(&entry)) {
             silence_again(reservation, bridge);

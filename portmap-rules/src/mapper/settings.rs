@@ -16,7 +16,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HostSettings {
-    /// Somebody else: a host's settings are its administrator's.
+    /// Somebody else: a host's settings are its administrator's. Where the host does not forward, publishing is
+    /// [`Unsupported`](portmap_core::ErrorKind::Unsupported), by [`ForwardingOff`](crate::ForwardingOff).
     #[default]
     Untouched,
     /// The mapper: it switches on what is off and needed, and puts it back in the end.

@@ -26,6 +26,24 @@ pub(super) enum Waiting {
     },
 }
 
+impl Waiting {
+    /// What a publish wants in force.
+    pub(super) fn bindings(&self) -> Option<&[Binding]> {
+        match self {
+            Self::Publish { bindings, .. } => Some(bindings),
+            Self::Release { .. } => None,
+        }
+    }
+
+    /// The same, where NAT leads there: a routed network's host ports are not taken.
+    pub(super) fn nat_bindings(&self) -> Option<&[Binding]> {
+        match self {
+            Self::Publish { bindings, reservation: Some(_), .. } => Some(bindings),
+            _ => None,
+        }
+    }
+}
+
 impl Task {
     /// Has everything that waits done in one transaction. Where that fails, each alone: one that cannot be done must
     /// not stand in the way of the others.

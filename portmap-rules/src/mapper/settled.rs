@@ -19,6 +19,10 @@ impl SettledNftables {
         Self { nftables, in_doubt: false }
     }
 
+    pub(super) const fn handle(&self) -> &Nftables {
+        &self.nftables
+    }
+
     /// Makes a change of `before`, which should be in force: all of it, or none.
     pub(super) async fn change(
         &mut self,
@@ -68,7 +72,8 @@ impl SettledNftables {
         }
     }
 
-    async fn rewrite(&mut self, rules: Ruleset) -> Result<(), NftablesError> {
+    /// Has these rules in force, whatever there is of the tables.
+    pub(super) async fn rewrite(&mut self, rules: Ruleset) -> Result<(), NftablesError> {
         self.in_doubt = true;
         self.nftables.rewrite(rules).await?;
         self.in_doubt = false;

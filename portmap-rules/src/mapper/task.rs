@@ -1,18 +1,21 @@
 //! The task that owns the rules.
 
-use std::{collections::HashMap, mem, time::Duration};
+use std::collections::HashMap;
 
 use portmap_core::{Binding, Error, Protocol, Reservation, WithCauses};
 use tokio::{
     select,
     sync::{mpsc, watch},
-    time::sleep,
 };
 use tracing::warn;
 
 use super::{
     backend::Backend,
+    exposed::Exposed,
+    forwarding::Forwarding,
+    lookout::{Lookout, Signs},
     order::{Order, Reply},
+    overdue::Overdue,
     settings::Settings,
     settle::Waiting,
     way::Way,
@@ -22,9 +25,6 @@ use crate::{Conntrack, Difference, Edit, Entry, Interface, Ledger, Network, Owne
 /// How many orders become one transaction at most: what they wait for, the kernel's lock and its grace period, comes
 /// once a transaction, whatever its size.
 const BATCH: usize = 256;
-
-/// After how long a withdrawal that failed, and that nobody waits for, is tried again.
-const AGAIN: Duration = Duration::from_secs(2);
 
 /// What a mapper owns: the books, the ways to the kernel, the reserved ports.
 #[derive(Debug)]
@@ -37,7 +37,10 @@ pub(super) struct Task {
     /// Networks whose leases are gone, and whose containers are not.
     pub(super) leaving: Vec<Interface>,
     /// What could not be withdrawn, and nobody waits for any more.
-    pub(super) overdue: Vec<Order>,
+    pub(super) overdue: Overdue,
+    pub(super) lookout: Lookout,
+    /// What the lookout goes by.
+    pub(super) watched: Exposed,
     /// Whether something stays in force whoever goes.
     stays: bool,
     pub(super) last_entry: u64,
@@ -48,6 +51,7 @@ pub(super) struct Task {
 #[derive(Debug)]
 pub(super) struct Kernel {
     pub(super) settings: Settings,
+    pub(super) forwarding: Forwarding,
     pub(super) backend: Backend,
     pub(super) way: Way,
     pub(super) conntrack: Conntrack,
@@ -68,7 +72,9 @@ impl Task {
             networks,
             reservations: HashMap::new(),
             leaving: Vec::new(),
-            overdue: Vec::new(),
+            overdue: Overdue::default(),
+            lookout: Lookout::new(Signs::Never),
+            watched: Exposed::default(),
             stays: false,
             last_entry: 0,
         }
@@ -77,24 +83,22 @@ impl Task {
     /// Does what it is told until nobody can tell it anything any more; then withdraws all rules.
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         let mut orders = Vec::new();
-        let mut lookout = self.kernel.backend.lookout().await;
         let mut heard = true;
+        self.keep_watch().await;
         while heard || self.stays {
             select! {
                 count = inbox.recv_many(&mut orders, BATCH), if heard => match count {
                     0 => heard = false,
                     _ => self.obey(orders.drain(..)).await,
                 },
-                () = sleep(AGAIN), if !self.overdue.is_empty() => {
-                    let overdue = mem::take(&mut self.overdue);
+                () = self.overdue.due() => {
+                    let overdue = self.overdue.take();
                     self.obey(overdue.into_iter()).await;
                 }
-                () = lookout.due() => {
-                    match self.reconcile().await {
-                        Ok(differences) => lookout.looked(!differences.is_empty()),
-                        Err(error) => {
-                            warn!(error = %WithCauses(&error), "the rules could not be looked after");
-                        }
+                () = self.lookout.due() => {
+                    if let Err(error) = self.reconcile().await {
+                        let error = WithCauses(&error);
+                        warn!(%error, "the rules could not be looked after; it is tried again");
                     }
                 }
             }
@@ -148,7 +152,12 @@ impl Task {
     pub(super) async fn change(&mut self, edit: Edit) -> Result<(), Error> {
         let prepared = self.ledger.prepare(edit)?;
         if !prepared.transaction().is_empty() {
-            self.kernel.backend.apply(&self.ledger, &prepared).await?;
+            if let Err(error) = self.kernel.backend.apply(&self.ledger, &prepared).await {
+                // All of it is undone, where that could be.
+                self.lookout.soon();
+                return Err(error);
+            }
+            self.keep_watch().await;
         }
         let udp = self.udp_bindings(prepared.edit());
         self.kernel.settings.published(prepared.edit(), self.ledger.networks()).await;
@@ -169,16 +178,23 @@ impl Task {
         bindings.filter(|binding| binding.protocol() == Protocol::Udp).cloned().collect()
     }
 
-    /// Puts right what somebody else has changed.
-    async fn reconcile(&self) -> Result<Vec<Difference>, Error> {
-        if self.ledger.rules().is_empty() {
-            return Ok(Vec::new());
-        }
-        let differences = self.kernel.backend.reconcile(self.ledger.rules()).await?;
-        for difference in &differences {
+    /// Puts right what somebody else has changed: in our rules, and in the way through others'.
+    async fn reconcile(&mut self) -> Result<Vec<Difference>, Error> {
+        let rules = self.kernel.backend.reconcile(self.ledger.rules()).await;
+        let way = self.kernel.way.enforce().await;
+        for difference in [&rules, &way].into_iter().flatten().flatten() {
             warn!(%difference, "somebody changed the rules; they are put right");
         }
-        Ok(differences)
+        let reconciled = rules.and_then(|mut rules| {
+            rules.extend(way?);
+            Ok(rules)
+        });
+        match &reconciled {
+            Ok(differences) => self.lookout.looked(!differences.is_empty()),
+            Err(_) => self.lookout.failed(),
+        }
+        self.keep_watch().await;
+        reconciled
     }
 }
 

@@ -1,14 +1,16 @@
-//! The way past what others drop.
+//! The way past what others drop, and what the host does not forward.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use portmap_core::{Binding, Error, ErrorKind, WithCauses};
+use portmap_core::{Binding, Endpoint, Error, ErrorKind, WithCauses};
 use tracing::{info, warn};
 
-use super::{ForwardingDropped, settle::Waiting, task::Task};
+use super::{
+    ForwardingDropped, forwarding::forwards, passage::Passage, settle::Waiting, task::Task,
+};
 use crate::{
-    Family, ForeignDrop, Interface, IptablesVariant, Policy, Prefix,
-    backend::{DroppingChain, DroppingChains, Passage},
+    Difference, Family, ForeignDrop, Interface, Iptables, IptablesVariant, Policy, Prefix,
+    backend::{DroppingChain, DroppingChains},
 };
 
 /// Looks for chains of others that drop what our rules lead to a container, and opens a way through them.
@@ -30,6 +32,11 @@ impl Way {
         let chains = DroppingChains::open().map_err(failed)?;
         let (choice, prefix) = (policy.foreign_drop, policy.prefix.clone());
         Ok(Self { choice, prefix, chains, own, passages: BTreeMap::new() })
+    }
+
+    /// The iptables in which there is a way, or the rest of one.
+    pub(super) fn iptables(&self) -> impl Iterator<Item = &Iptables> {
+        self.passages.values().filter_map(Passage::iptables)
     }
 
     /// The chains that are in the way.
@@ -54,8 +61,9 @@ impl Way {
         let is_closed =
             |chain: &&DroppingChain| self.choice != ForeignDrop::Open || chain.variant.is_none();
         let is_passed = |chain: &&DroppingChain| {
-            let mut addrs = bindings.iter().map(Binding::endpoint);
-            addrs.any(|to| to.addrs().any(|addr| chain.table.family.sees(Family::of(addr))))
+            let mut seen =
+                Family::ALL.into_iter().filter(|family| chain.table.family.sees(*family));
+            seen.any(|family| bindings.iter().any(|binding| forwards(binding, family)))
         };
         let chain = chains.iter().filter(is_closed).find(is_passed)?;
         let message = format!("{chain} drops forwarded packets by default, so NAT cannot work");
@@ -68,22 +76,36 @@ impl Way {
 
     /// Opens the way through these chains, to these bridges alone. Where it is open already, and there are none any more, it
     /// is closed.
+    ///
+    /// Where that fails, it is as it was; but what was asked for is what a later look sees to, unless it is called again.
     async fn lead(&mut self, chains: &[DroppingChain], bridges: &[Interface]) -> Result<(), Error> {
-        for variant in chains.iter().filter_map(|chain| chain.variant) {
-            if self.choice == ForeignDrop::Open && !self.passages.contains_key(&variant) {
-                self.passages.insert(variant, Passage::new(variant, &self.prefix)?);
+        let opens = |_: &&DroppingChain| self.choice == ForeignDrop::Open;
+        let chains = chains.iter().filter(opens);
+        for (variant, chain) in chains.filter_map(|chain| Some((chain.variant?, chain))) {
+            let passage = match self.passages.entry(variant) {
+                Entry::Occupied(passage) => passage.into_mut(),
+                Entry::Vacant(place) => place.insert(Passage::new(variant)?),
+            };
+            passage.cover(Family::ALL.into_iter().filter(|it| chain.table.family.sees(*it)));
+        }
+        for passage in self.passages.values_mut() {
+            passage.lead_to(bridges);
+        }
+        self.enforce().await.map(drop)
+    }
+
+    /// Sees to it that the way is as it should be, and says what differed.
+    pub(super) async fn enforce(&mut self) -> Result<Vec<Difference>, Error> {
+        let mut enforced = Ok(Vec::new());
+        for passage in self.passages.values_mut() {
+            match (passage.enforce(&self.prefix).await, &mut enforced) {
+                (Ok(more), Ok(differences)) => differences.extend(more),
+                (Err(error), Ok(_)) => enforced = Err(error.into()),
+                (_, Err(_)) => {}
             }
         }
-        for (variant, passage) in &mut self.passages {
-            let is_seen = |family: &Family| {
-                let chains = chains.iter().filter(|chain| chain.variant == Some(*variant));
-                let mut seen = chains.map(|chain| chain.table.family.sees(*family));
-                passage.families().contains(family) || seen.any(|seen| seen)
-            };
-            let families: Vec<_> = Family::ALL.into_iter().filter(is_seen).collect();
-            passage.lead(&families, bridges).await?;
-        }
-        Ok(())
+        self.passages.retain(|_, passage| !passage.is_closed());
+        enforced
     }
 }
 
@@ -91,34 +113,69 @@ impl Task {
     /// Opens the way for publishes that wait, as far as it is to be opened; for the others it is an error. These are
     /// told so, and wait no more.
     pub(super) async fn make_way(&mut self, waiting: Vec<Waiting>) -> Vec<Waiting> {
-        if !waiting.iter().any(|one| matches!(one, Waiting::Publish { reservation: Some(_), .. })) {
-            return waiting;
-        }
-        let chains = self.kernel.way.obstacles().await;
-        if chains.is_empty() {
-            return waiting;
-        }
-        let bridges = self.published_bridges(&waiting);
-        let opened = self.kernel.way.lead(&chains, &bridges).await;
         let mut passed = Vec::new();
         for one in waiting {
-            // A routed network has no host port that another mapper could serve: whether it is reached is left to others.
-            let Waiting::Publish { bindings, reservation: Some(_), .. } = &one else {
-                passed.push(one);
-                continue;
-            };
-            let refusal = self.kernel.way.refusal(bindings, &chains);
-            match (refusal, &opened) {
-                (None, Ok(())) => passed.push(one),
-                (Some(refusal), _) => self.turn_away(one, refusal),
-                (None, Err(error)) => {
-                    let message = "the way through others' rules cannot be opened";
-                    let error = Error::new(error.kind(), format!("{message}: {error}"));
-                    self.turn_away(one, error);
-                }
+            let refusal = one.bindings().and_then(|it| self.kernel.forwarding.refusal(it));
+            match refusal {
+                Some(refusal) => turn_away(one, refusal),
+                None => passed.push(one),
             }
         }
+        if !passed.iter().any(|one| one.nat_bindings().is_some()) {
+            return passed;
+        }
+        let chains = self.kernel.way.obstacles().await;
+        let mut waiting = Vec::new();
+        for one in passed {
+            // A routed network has no host port that another mapper could serve: whether it is reached is left to others.
+            match one.nat_bindings().and_then(|it| self.kernel.way.refusal(it, &chains)) {
+                Some(refusal) => turn_away(one, refusal),
+                None => waiting.push(one),
+            }
+        }
+        let Err(error) = self.open_way(&chains, &coming(&waiting)).await else { return waiting };
+        let (nat, passed): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|one| one.nat_bindings().is_some());
+        for one in nat {
+            turn_away(one, Error::new(error.kind(), error.to_string()));
+        }
+        self.close_way(&passed).await;
         passed
+    }
+
+    /// Makes sure that others let through what is led to these bindings' containers; where they don't, and cannot be made
+    /// to, it is an error and nothing has changed.
+    pub(super) async fn make_way_to(&mut self, bindings: &[Binding]) -> Result<(), Error> {
+        let chains = self.kernel.way.obstacles().await;
+        if let Some(refusal) = self.kernel.way.refusal(bindings, &chains) {
+            return Err(refusal);
+        }
+        let coming: Vec<_> = bindings.iter().map(Binding::endpoint).collect();
+        let opened = self.open_way(&chains, &coming).await;
+        if opened.is_err() {
+            self.close_way(&[]).await;
+        }
+        opened
+    }
+
+    async fn open_way(
+        &mut self,
+        chains: &[DroppingChain],
+        coming: &[Endpoint],
+    ) -> Result<(), Error> {
+        if chains.is_empty() && self.kernel.way.passages.is_empty() {
+            return Ok(());
+        }
+        let bridges = self.published_bridges(coming);
+        let opened = self.kernel.way.lead(chains, &bridges).await;
+        self.keep_watch().await;
+        if opened.is_err() {
+            self.lookout.failed();
+        }
+        opened.map_err(|error| {
+            let message = "the way through others' rules cannot be opened";
+            Error::new(error.kind(), format!("{message}: {}", WithCauses(&error)))
+        })
     }
 
     /// Closes the way where nothing is published any more, nor about to be.
@@ -126,36 +183,40 @@ impl Task {
         if self.kernel.way.passages.is_empty() {
             return;
         }
-        let bridges = self.published_bridges(waiting);
-        if let Err(error) = self.kernel.way.lead(&[], &bridges).await {
-            warn!(error = %WithCauses(&error), "the way through others' rules stays open");
+        let bridges = self.published_bridges(&coming(waiting));
+        if self.kernel.way.passages.values().all(|passage| passage.leads_to(&bridges)) {
+            return;
         }
+        if let Err(error) = self.kernel.way.lead(&[], &bridges).await {
+            warn!(error = %WithCauses(&error), "the way through others' rules stays open; it is tried again");
+            self.lookout.failed();
+        }
+        self.keep_watch().await;
     }
 
     /// The bridges of containers that are published, or soon will be.
-    fn published_bridges(&self, waiting: &[Waiting]) -> Vec<Interface> {
-        let coming = waiting.iter().filter_map(|one| match one {
-            Waiting::Publish { bindings, reservation: Some(_), .. } => Some(bindings),
-            _ => None,
-        });
-        let coming: Vec<_> = coming.flatten().map(Binding::endpoint).collect();
+    fn published_bridges(&self, coming: &[Endpoint]) -> Vec<Interface> {
+        let coming: BTreeSet<_> = coming.iter().flat_map(Endpoint::addrs).collect();
         let networks = self.ledger.networks().iter().filter(|network| network.has_nat());
         let published = networks.filter(|network| {
             let is_coming = || {
                 let mut subnets = network.subnets();
-                subnets.any(|net| {
-                    coming.iter().any(|to| to.addrs().any(|addr| net.net().contains(&addr)))
-                })
+                subnets.any(|subnet| coming.iter().any(|addr| subnet.net().contains(addr)))
             };
             self.ledger.is_populated(network.bridge()) || is_coming()
         });
         published.map(crate::Network::bridge).collect()
     }
+}
 
-    fn turn_away(&self, one: Waiting, error: Error) {
-        if let Waiting::Publish { reply, .. } = one {
-            info!(error = %WithCauses(&error), "not published");
-            let _ = reply.send(Err(error));
-        }
+/// Where publishes that wait lead by NAT.
+fn coming(waiting: &[Waiting]) -> Vec<Endpoint> {
+    waiting.iter().filter_map(Waiting::nat_bindings).flatten().map(Binding::endpoint).collect()
+}
+
+fn turn_away(one: Waiting, error: Error) {
+    if let Waiting::Publish { reply, .. } = one {
+        info!(error = %WithCauses(&error), "not published");
+        let _ = reply.send(Err(error));
     }
 }

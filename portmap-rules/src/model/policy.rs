@@ -62,6 +62,12 @@ impl Policy {
             InvalidPackets::Leave => false,
         }
     }
+
+    /// Whether what another owner has published to a container of the same bridge is left to that one's rules. With the prefix
+    /// `DOCKER` and iptables the rules are Docker's, line for line, and Docker drops it.
+    pub(crate) fn spares_other_owners(&self) -> bool {
+        self.layout == Layout::Nftables || self.prefix.as_str() != DOCKER
+    }
 }
 
 /// The prefix whose tables in the iptables layout are Docker's own, line for line.
@@ -106,7 +112,7 @@ pub enum Hairpin {
 ///
 /// Rules in the iptables layout come first in `FORWARD` of the same iptables, so that one is not in their way.
 ///
-/// A policy is all that is looked at, at each publish. A rule that drops at the end of a chain is not found, nor is an
+/// A policy is all that is looked at, at each publish and retarget. A rule that drops at the end of a chain is not found, nor is an
 /// administrator's that accepts what the policy would drop: for that there is [`Ignore`](Self::Ignore).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ForeignDrop {
@@ -115,7 +121,8 @@ pub enum ForeignDrop {
     #[default]
     Leave,
     /// It opens a way through iptables: a jump in `DOCKER-USER` where Docker has made that for others, else first in `FORWARD`,
-    /// to a chain that accepts what NAT has led to a published container, and the answers. It goes with the last lease.
+    /// to a chain that accepts what NAT has led to a published container, and the answers. It is put right when others change
+    /// it, as all rules of iptables are, and goes with the last lease.
     ///
     /// Nothing can be added to a table of nftables without changing somebody else's: that is as with [`Leave`](Self::Leave).
     Open,

@@ -12,7 +12,10 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, table: &Table) -> fmt::Result {
             Some(ChainPolicy::Drop) => "DROP",
             _ => "ACCEPT",
         };
-        writeln!(f, "-P {name} {policy}")?;
+        // A chain that others have made for others has no policy.
+        if chain.base.is_some_and(|base| base.hook.builtin() == name.as_str()) {
+            writeln!(f, "-P {name} {policy}")?;
+        }
     }
     for (name, _) in &own {
         writeln!(f, "-N {name}")?;

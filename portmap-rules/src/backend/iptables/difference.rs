@@ -9,7 +9,7 @@ use crate::{Name, TableId};
 pub struct Difference {
     /// Where.
     pub table: TableId,
-    /// Which chain.
+    /// Which chain; a set or map, for [`DifferenceKind::Elements`].
     pub chain: Name,
     /// What is wrong with it.
     pub kind: DifferenceKind,
@@ -25,16 +25,21 @@ pub enum DifferenceKind {
     Changed,
     /// It, or a rule of ours in it, should not be there any more.
     Stale,
+    /// It is a set or a map of nftables, and lacks elements or has more than it should.
+    Elements,
 }
 
 impl fmt::Display for Difference {
-    /// `chain DOCKER in table ipv4 nat is missing`
+    /// `chain DOCKER in table ipv4 nat is missing`, `set bridges4 in table inet portmap has other elements`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { table, chain, kind } = self;
         let kind = match kind {
             DifferenceKind::Missing => "is missing",
             DifferenceKind::Changed => "was changed",
             DifferenceKind::Stale => "is stale",
+            DifferenceKind::Elements => {
+                return write!(f, "set {chain} in table {table} has other elements");
+            }
         };
         write!(f, "chain {chain} in table {table} {kind}")
     }

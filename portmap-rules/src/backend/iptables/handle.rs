@@ -1,12 +1,12 @@
 //! The embedder's side.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::runtime::Handle;
 
 use super::{Difference, IptablesError, IptablesTools, IptablesVariant, session::Session};
 use crate::{
-    Ruleset,
+    Entrance, Family, Layout, Ruleset,
     backend::{DriftWatch, Worker, authors::Authors},
 };
 
@@ -33,6 +33,11 @@ impl Iptables {
         Ok(Self { worker: worker.map_err(|_| IptablesError::Closed)?, authors, variant })
     }
 
+    /// Whose changes [`watch`](Self::watch) takes for its own.
+    pub(crate) fn authors(&self) -> Authors {
+        self.authors.clone()
+    }
+
     /// The variant that the tools are of.
     pub const fn variant(&self) -> IptablesVariant {
         self.variant
@@ -57,12 +62,45 @@ impl Iptables {
         self.worker.run(job).await.unwrap_or(Err(IptablesError::Closed))
     }
 
-    /// Withdraws `rules`, which are in force, and blocks the calling thread meanwhile: for an end at which nothing can be
-    /// awaited any more.
-    pub(crate) fn withdraw(self, rules: Arc<Ruleset>) {
+    /// Sees to it that `wanted` is in force and nothing else of `before`, of which the first one is in force, or was when
+    /// anybody last looked; the others may be, in part. Says what differed. Where that fails, the first one is put back.
+    ///
+    /// # Errors
+    /// [`IptablesError`].
+    ///
+    /// # Cancel safety
+    /// Once polled, it is done whether or not anybody waits for it.
+    pub(crate) async fn enforce(
+        &self,
+        before: Vec<Arc<Ruleset>>,
+        wanted: Arc<Ruleset>,
+    ) -> Result<Vec<Difference>, IptablesError> {
+        let job = move |session: &mut Session| session.enforce(&borrowed(&before), &wanted);
+        self.worker.run(job).await.unwrap_or(Err(IptablesError::Closed))
+    }
+
+    /// Which chain a passage is entered from in each of these families, as things are.
+    ///
+    /// # Errors
+    /// [`IptablesError`].
+    pub(crate) async fn entrances(
+        &self,
+        families: Vec<Family>,
+    ) -> Result<BTreeMap<Family, Entrance>, IptablesError> {
+        let job = move |session: &mut Session| session.entrances(&families);
+        self.worker.run(job).await.unwrap_or(Err(IptablesError::Closed))
+    }
+
+    /// Withdraws what is there of `rules`, of which the first one is in force and the others may be, and blocks the calling
+    /// thread meanwhile: for an end at which nothing can be awaited any more. What was begun before is ended first.
+    pub(crate) fn withdraw(self, rules: Vec<Arc<Ruleset>>) {
         self.worker.join_after(move |session| {
-            let nothing = Ruleset::empty(rules.layout());
-            if let Err(error) = session.replace(&rules, &nothing) {
+            let nothing = Ruleset::empty(Layout::Iptables);
+            let withdrawn = match &rules[..] {
+                [rules] => session.replace(rules, &nothing),
+                _ => session.enforce(&borrowed(&rules), &nothing).map(drop),
+            };
+            if let Err(error) = withdrawn {
                 tracing::warn!(%error, "the rules stay");
             }
         });
@@ -109,4 +147,8 @@ impl Iptables {
         let watch = self.worker.run(open).await.ok_or(IptablesError::Closed)?;
         watch.map_err(IptablesError::Watch)
     }
+}
+
+fn borrowed(rules: &[Arc<Ruleset>]) -> Vec<&Ruleset> {
+    rules.iter().map(Arc::as_ref).collect()
 }

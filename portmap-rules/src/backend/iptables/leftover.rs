@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::saved::Saved;
-use crate::{Family, Layout, Ownership, Ruleset, TableFamily};
+use crate::{Family, Layout, Ownership, Rule, Ruleset, TableFamily};
 
 /// What `iptables-restore --noflush` reads to delete what an earlier owner of the prefix has left in one family and
 /// `wanted` hasn't; empty where there is nothing. Chains that `wanted` has are left out: they are rewritten as a whole.
@@ -31,8 +31,7 @@ pub(super) fn deletions(family: Family, saved: &Saved<'_>, wanted: &Ruleset) -> 
                 }
                 continue;
             }
-            let stale =
-                |rule: &&&str| !wanted.rules.contains(**rule) && left.has(table, chain, rule);
+            let stale = |rule: &&&str| !wanted.has(chain, rule) && left.has(table, chain, rule);
             for rule in found.iter().filter(stale) {
                 let _ = writeln!(rules, "-D {chain} {rule}");
             }
@@ -47,7 +46,8 @@ pub(super) fn deletions(family: Family, saved: &Saved<'_>, wanted: &Ruleset) -> 
 /// What `wanted` has in one table.
 struct Wanted<'a> {
     chains: HashSet<&'a str>,
-    rules: HashSet<String>,
+    /// Its rules in shared chains, by chain.
+    rules: HashSet<(&'a str, String)>,
 }
 
 impl<'a> Wanted<'a> {
@@ -56,11 +56,20 @@ impl<'a> Wanted<'a> {
         let tables = tables.filter(|(id, _)| id.family == family && id.name.as_str() == table);
         let chains: Vec<_> = tables.flat_map(|(_, table)| &table.chains).collect();
         let shared = chains.iter().filter(|(_, chain)| chain.ownership == Ownership::Shared);
-        let rules = shared.flat_map(|(_, chain)| &chain.rules);
+        let rules = shared.flat_map(|(name, chain)| {
+            let text = |rule: &Rule| (name.as_str(), rule.text(Layout::Iptables).to_string());
+            chain.rules.iter().map(text)
+        });
         Self {
-            rules: rules.map(|rule| rule.text(Layout::Iptables).to_string()).collect(),
+            rules: rules.collect(),
             chains: chains.iter().map(|(name, _)| name.as_str()).collect(),
         }
+    }
+}
+
+impl Wanted<'_> {
+    fn has(&self, chain: &str, rule: &str) -> bool {
+        self.rules.contains(&(chain, rule.to_owned()))
     }
 }
 
@@ -100,7 +109,12 @@ impl<'a> Left<'a> {
             let chains = saved.chains(table).filter(|(name, _)| own.contains(name));
             chains.flat_map(|(_, rules)| rules.iter().copied()).collect::<Vec<_>>()
         };
-        let (filter, nat) = (rules("filter"), rules("nat"));
+        // What has no NAT is a passage: it names bridges, and has no rules about them in built-in chains.
+        let is_passage = !wanted.tables().keys().any(|id| id.name.as_str() == "nat");
+        let (filter, nat) = match is_passage {
+            true => (Vec::new(), Vec::new()),
+            false => (rules("filter"), rules("nat")),
+        };
         let bridges = filter.iter().flat_map(|rule| [after(rule, "-i"), after(rule, "-o")]);
         let to = nat.iter().filter_map(|rule| after(rule, "--to-destination"));
         let at = filter.iter().chain(&nat).filter_map(|rule| after(rule, "-d"));

@@ -2,12 +2,12 @@
 
 mod chunk;
 mod difference;
+mod entrance;
 mod error;
 mod forwarded;
 mod handle;
 mod leftover;
 mod lock_file;
-mod passage;
 mod repair;
 mod run;
 mod saved;
@@ -18,5 +18,4 @@ pub use difference::{Difference, DifferenceKind};
 pub use error::IptablesError;
 pub(crate) use forwarded::drops_forwarded;
 pub use handle::Iptables;
-pub(crate) use passage::Passage;
 pub use tools::{IptablesTools, IptablesVariant};

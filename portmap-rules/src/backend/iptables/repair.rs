@@ -1,5 +1,7 @@
 //! From what iptables lists to what should be in force.
 
+use std::collections::{BTreeMap, HashSet};
+
 use super::{Difference, DifferenceKind, saved::Saved};
 use crate::{
     Chain, Change, Family, Layout, Name, Ownership, Rule, Ruleset, Table, TableFamily, TableId,
@@ -25,22 +27,23 @@ impl Repair {
         let ours = |id: &TableId| id.family == TableFamily::from(family);
         for (id, table) in wanted.tables().iter().filter(|(id, _)| ours(id)) {
             for (name, chain) in &table.chains {
-                let others: Vec<&Rule> = tables(others, id)
-                    .filter_map(|table| table.chains.get(name))
-                    .flat_map(|chain| &chain.rules)
-                    .collect();
+                let others = tables(others, id).filter_map(|table| table.chains.get(name));
+                let others = distinct(others.flat_map(|chain| &chain.rules));
                 repair.chain(saved, (id, name), chain, &others);
             }
         }
-        for other in others {
-            for (id, table) in other.tables().iter().filter(|(id, _)| ours(id)) {
-                let wanted = wanted.tables().get(id);
-                for (name, chain) in &table.chains {
-                    if wanted.is_none_or(|table| !table.chains.contains_key(name)) {
-                        repair.stale(saved, (id, name), chain);
-                    }
-                }
+        let mut gone: BTreeMap<(&TableId, &Name), Vec<&Chain>> = BTreeMap::new();
+        for (id, table) in others.iter().flat_map(|other| other.tables()).filter(|(id, _)| ours(id))
+        {
+            let wanted = wanted.tables().get(id);
+            let is_gone =
+                |name: &&Name| wanted.is_none_or(|table| !table.chains.contains_key(*name));
+            for name in table.chains.keys().filter(is_gone) {
+                gone.entry((id, name)).or_default().extend(table.chains.get(name));
             }
+        }
+        for (place, chains) in gone {
+            repair.stale(saved, place, &chains);
         }
         repair
     }
@@ -123,16 +126,17 @@ impl Repair {
         }
     }
 
-    fn stale(&mut self, saved: &Saved<'_>, place: (&TableId, &Name), chain: &Chain) {
+    /// What is left of a chain that nobody wants. Each of `chains` is what some rulesets had of it.
+    fn stale(&mut self, saved: &Saved<'_>, place: (&TableId, &Name), chains: &[&Chain]) {
         let (id, name) = place;
         let Some(found) = saved.chain(id.name.as_str(), name.as_str()) else { return };
-        match chain.ownership {
-            Ownership::Kept => {}
-            Ownership::Shared => {
-                let rules: Vec<&Rule> = chain.rules.iter().collect();
+        match chains.first().map(|chain| chain.ownership) {
+            Some(Ownership::Kept) | None => {}
+            Some(Ownership::Shared) => {
+                let rules = distinct(chains.iter().flat_map(|chain| &chain.rules));
                 self.shared(found, place, &[], &rules);
             }
-            Ownership::Own => {
+            Some(Ownership::Own) => {
                 self.note(place, DifferenceKind::Stale);
                 let (table, name) = (id.clone(), name.clone());
                 self.changes.push(Change::DeleteChain { table, name, chain: Chain::regular() });
@@ -160,6 +164,12 @@ impl Repair {
 
 fn tables<'a>(rulesets: &[&'a Ruleset], id: &TableId) -> impl Iterator<Item = &'a Table> {
     rulesets.iter().filter_map(|rules| rules.tables().get(id))
+}
+
+/// Each once: what several rulesets have is there once all the same.
+fn distinct<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<&'a Rule> {
+    let mut known = HashSet::new();
+    rules.filter(|rule| known.insert(*rule)).collect()
 }
 
 fn text(rule: &Rule) -> String {

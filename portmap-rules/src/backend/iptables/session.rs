@@ -1,11 +1,14 @@
 //! The thread's side.
 
+use std::collections::BTreeMap;
+
 use super::{
-    Difference, IptablesError, IptablesTools, IptablesVariant, chunk, leftover, repair::Repair,
-    run, saved::Saved,
+    Difference, IptablesError, IptablesTools, IptablesVariant, chunk, entrance, leftover,
+    repair::Repair, run, saved::Saved,
 };
 use crate::{
-    Change, Family, Ownership, Ruleset, TableFamily, Transaction, backend::authors::Authors,
+    Change, Entrance, Family, Ownership, Ruleset, TableFamily, Transaction,
+    backend::authors::Authors,
 };
 
 /// The tools, and what is known of where they run.
@@ -26,28 +29,53 @@ impl Session {
 
     pub(super) fn replace(&self, old: &Ruleset, new: &Ruleset) -> Result<(), IptablesError> {
         // What a killed process left must not be there twice: nothing is never taken for granted.
-        let attempt =
-            if old.is_empty() { self.begin(new) } else { self.apply(&Ruleset::diff(old, new)) };
-        let Err(error) = attempt else { return Ok(()) };
-        if !old.is_empty() {
-            tracing::warn!(%error, "iptables is not as it was left: comparing it");
-            if self.reconcile(new, &[old]).is_ok() {
-                return Ok(());
-            }
+        if old.is_empty() {
+            return self.enforce(&[old], new).map(drop);
         }
-        if let Err(undo) = self.reconcile(old, &[new]) {
-            tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
+        let Err(error) = self.apply(&Ruleset::diff(old, new)) else { return Ok(()) };
+        tracing::warn!(%error, "iptables is not as it was left: comparing it");
+        match self.enforce(&[old], new) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(error),
         }
-        Err(error)
     }
 
-    /// Puts the first rules in force. What a killed process left goes then, not before: what guards its ports must not
-    /// go before what leads there. The signs of it are gone by that time, so they are read first.
-    fn begin(&self, new: &Ruleset) -> Result<(), IptablesError> {
-        let left = self.left(new);
-        self.reconcile(new, &[])?;
-        self.sweep(&left);
-        Ok(())
+    /// Has `wanted` in force and nothing else of `before`, of which the first one was in force; by comparing. Where that fails,
+    /// the first one is put back.
+    ///
+    /// What a killed process left goes once the first rules are in force, not before: what guards its ports must not go
+    /// before what leads there. The signs of it are gone by that time, so they are read first.
+    pub(super) fn enforce(
+        &self,
+        before: &[&Ruleset],
+        wanted: &Ruleset,
+    ) -> Result<Vec<Difference>, IptablesError> {
+        let is_first = before.iter().all(|rules| rules.is_empty());
+        let left = if is_first { self.left(wanted) } else { Vec::new() };
+        let enforced = self.reconcile(wanted, before);
+        match (&enforced, before) {
+            (Ok(_), _) => self.sweep(&left),
+            (Err(_), [first, rest @ ..]) if *first != wanted => {
+                let others: Vec<_> = rest.iter().copied().chain([wanted]).collect();
+                if let Err(undo) = self.reconcile(first, &others) {
+                    tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
+                }
+            }
+            (Err(_), _) => {}
+        }
+        enforced
+    }
+
+    /// Where a passage is entered from in each of these families.
+    pub(super) fn entrances(
+        &self,
+        families: &[Family],
+    ) -> Result<BTreeMap<Family, Entrance>, IptablesError> {
+        let entrance = |family: &Family| {
+            let text = run::save(&self.tools.of_family(*family)?.save)?;
+            Ok((*family, entrance::of(&Saved::parse(&text))))
+        };
+        families.iter().map(entrance).collect()
     }
 
     /// What deletes what a killed process left. In a family that nobody wants there may be no tool to ask.

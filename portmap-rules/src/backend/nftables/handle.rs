@@ -1,12 +1,17 @@
 //! The embedder's side: a handle on the thread that speaks to the kernel.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use tokio::runtime::Handle;
 
 use super::{NftablesError, session::Session};
 #[cfg(all(test, feature = "netns"))]
 use crate::backend::netlink::Transport;
 use crate::{
-    Ruleset, Transaction,
+    Difference, Ruleset, Transaction,
     backend::{DriftWatch, authors::Authors, netlink::Socket, worker::Worker},
 };
 
@@ -22,6 +27,8 @@ use crate::{
 pub struct Nftables {
     worker: Worker<Session>,
     port: u32,
+    /// Whether others can change what it makes.
+    exposed: AtomicBool,
 }
 
 /// Who keeps a table in force.
@@ -29,7 +36,7 @@ pub struct Nftables {
 pub enum TableOwner {
     /// The socket: a table that nobody else can change, delete or flush, and that ends with the socket, whatever
     /// becomes of the process (`NFT_TABLE_F_OWNER`, Linux 5.12). On older kernels a warning is logged, a table
-    /// outlives its process, and adding one removes what is there by its name.
+    /// outlives its process, anybody can change it, and adding one removes what is there by its name.
     #[default]
     Socket,
     /// Nobody: the table stays until somebody deletes it.
@@ -44,15 +51,27 @@ impl Nftables {
     pub fn open(owner: TableOwner) -> Result<Self, NftablesError> {
         let socket = Socket::open().map_err(NftablesError::Open)?;
         let port = socket.port();
-        let worker = Worker::spawn("portmap-nft", Session::new(socket, owner));
-        Ok(Self { worker: worker.map_err(NftablesError::Open)?, port })
+        Self::with(port, Session::new(socket, owner))
+    }
+
+    /// As on a kernel that knows no owners of tables, in the network namespace of the calling thread.
+    #[cfg(all(test, feature = "netns"))]
+    pub(crate) fn open_before_owners() -> Result<Self, NftablesError> {
+        let socket = Socket::open().map_err(NftablesError::Open)?;
+        let port = socket.port();
+        Self::with(port, Session::before_owners(socket))
+    }
+
+    fn with(port: u32, session: Session) -> Result<Self, NftablesError> {
+        let exposed = AtomicBool::new(session.is_exposed());
+        let worker = Worker::spawn("portmap-nft", session).map_err(NftablesError::Open)?;
+        Ok(Self { worker, port, exposed })
     }
 
     /// The same over another transport.
     #[cfg(all(test, feature = "netns"))]
     pub(crate) fn over(transport: impl Transport + 'static) -> Self {
-        let session = Session::new(transport, TableOwner::Socket);
-        Self { worker: Worker::spawn("portmap-nft", session).expect("a thread"), port: 0 }
+        Self::with(0, Session::new(transport, TableOwner::Socket)).expect("a thread")
     }
 
     /// Makes all changes of a transaction, or none.
@@ -67,7 +86,28 @@ impl Nftables {
     /// # Cancel safety
     /// Once polled, the transaction is carried out whether or not anybody waits for it.
     pub async fn apply(&self, transaction: Transaction) -> Result<(), NftablesError> {
-        let job = move |session: &mut Session| session.apply(&transaction);
+        let job = move |session: &mut Session| (session.apply(&transaction), session.is_exposed());
+        let (applied, exposed) = self.worker.run(job).await.ok_or(NftablesError::Closed)?;
+        self.exposed.store(exposed, Ordering::Relaxed);
+        applied
+    }
+
+    /// Whether others can change what it makes: its tables belong to nobody, as [`TableOwner::Nobody`] asks for, or as on
+    /// this kernel all do, which shows when the first one is made.
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.exposed.load(Ordering::Relaxed)
+    }
+
+    /// How what is in force differs from `wanted`, as far as can be told by counting: chains and sets that are missing or
+    /// too many, and those that have more or fewer rules or elements than they should.
+    ///
+    /// # Errors
+    /// [`NftablesError::Transport`], [`NftablesError::Closed`].
+    pub(crate) async fn compare(
+        &self,
+        wanted: Arc<Ruleset>,
+    ) -> Result<Vec<Difference>, NftablesError> {
+        let job = move |session: &mut Session| session.compare(&wanted);
         self.worker.run(job).await.unwrap_or(Err(NftablesError::Closed))
     }
 
@@ -98,8 +138,7 @@ impl Nftables {
     /// # Panics
     /// Outside of a tokio runtime with I/O.
     pub async fn watch(&self) -> Result<DriftWatch, NftablesError> {
-        let own = Authors::default();
-        own.add(self.port);
+        let own = self.authors();
         let runtime = Handle::current();
         // The worker's thread is in the right namespace; the caller's may be in any.
         let open = move |_: &mut Session| {
@@ -108,6 +147,13 @@ impl Nftables {
         };
         let watch = self.worker.run(open).await.ok_or(NftablesError::Closed)?;
         watch.map_err(NftablesError::Open)
+    }
+
+    /// Whose changes [`watch`](Self::watch) takes for its own.
+    pub(crate) fn authors(&self) -> Authors {
+        let own = Authors::default();
+        own.add(self.port);
+        own
     }
 
     /// The number by which the kernel knows the socket: a table's owner, and the author of its changes.

@@ -10,12 +10,16 @@ pub(super) mod msg {
     pub(crate) const NEWTABLE: u8 = 0;
     pub(crate) const DELTABLE: u8 = 2;
     pub(crate) const NEWCHAIN: u8 = 3;
+    pub(crate) const GETCHAIN: u8 = 4;
     pub(crate) const DELCHAIN: u8 = 5;
     pub(crate) const NEWRULE: u8 = 6;
+    pub(crate) const GETRULE: u8 = 7;
     pub(crate) const DELRULE: u8 = 8;
     pub(crate) const NEWSET: u8 = 9;
+    pub(crate) const GETSET: u8 = 10;
     pub(crate) const DELSET: u8 = 11;
     pub(crate) const NEWSETELEM: u8 = 12;
+    pub(crate) const GETSETELEM: u8 = 13;
     pub(crate) const DELSETELEM: u8 = 14;
 }
 

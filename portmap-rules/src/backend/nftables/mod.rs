@@ -1,6 +1,7 @@
 //! nftables by netlink, in process: no `nft`, no text.
 
 mod batch;
+mod count;
 mod encode;
 mod error;
 mod handle;

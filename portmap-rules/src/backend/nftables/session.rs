@@ -7,12 +7,13 @@ use nix::errno::Errno;
 use super::{
     NftablesError, NftablesObject, TableOwner,
     batch::{Batch, Part},
+    count,
     encode::encode,
     registry::Registry,
     undo::undo,
 };
 use crate::{
-    Change, Layout, Ruleset, TableId, Transaction,
+    Change, Difference, Layout, Ruleset, TableId, Transaction,
     backend::netlink::{Ack, Answer, Transport, ask},
 };
 
@@ -37,6 +38,23 @@ impl Session {
             registry: Registry::default(),
             in_doubt: BTreeSet::new(),
         }
+    }
+
+    /// On a kernel that knows no owners.
+    #[cfg(all(test, feature = "netns"))]
+    pub(super) fn before_owners(socket: impl Transport + 'static) -> Self {
+        let mut session = Self::new(socket, TableOwner::Socket);
+        session.unowned = true;
+        session
+    }
+
+    /// Whether others can change what it makes.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.unowned || self.owner == TableOwner::Nobody
+    }
+
+    pub(super) fn compare(&self, wanted: &Ruleset) -> Result<Vec<Difference>, NftablesError> {
+        count::compare(&*self.socket, wanted).map_err(NftablesError::Transport)
     }
 
     pub(super) fn apply(&mut self, transaction: &Transaction) -> Result<(), NftablesError> {

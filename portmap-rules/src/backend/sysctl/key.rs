@@ -22,7 +22,7 @@ pub enum Sysctl {
 
 impl Sysctl {
     /// The setting's file.
-    pub(super) fn path(self) -> String {
+    pub(crate) fn path(self) -> String {
         match self {
             Self::Forward(Family::Ipv4) => "/proc/sys/net/ipv4/ip_forward".to_owned(),
             Self::Forward(Family::Ipv6) => "/proc/sys/net/ipv6/conf/all/forwarding".to_owned(),

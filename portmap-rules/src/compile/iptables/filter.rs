@@ -8,8 +8,8 @@ use crate::{
     compile::{
         Plan,
         write::{
-            ESTABLISHED, INVALID, comes_in, comes_in_elsewhere, from_elsewhere, goes_out,
-            goes_out_elsewhere, to_elsewhere, to_host,
+            ESTABLISHED, INVALID, REWRITTEN, comes_in, comes_in_elsewhere, from_elsewhere,
+            goes_out, goes_out_elsewhere, to_elsewhere, to_host,
         },
     },
 };
@@ -55,7 +55,7 @@ pub(super) fn table(plan: &Plan<'_>, policy: &Policy) -> Table {
         ChainKind::Filter,
         hooks.map(|(hook, chain)| (hook, Priority::FILTER, chain)),
         [
-            (own, published(plan)),
+            (own, published(plan, policy)),
             (bridge, arriving),
             (ct, answers),
             (forward, onward),
@@ -90,7 +90,7 @@ fn outgoing(chain: &mut Chain, plan: &Plan<'_>) {
 }
 
 /// What may reach containers.
-fn published(plan: &Plan<'_>) -> Chain {
+fn published(plan: &Plan<'_>, policy: &Policy) -> Chain {
     let mut chain = Chain::regular();
     let mut known = BTreeSet::new();
     for claim in &plan.claims {
@@ -106,16 +106,21 @@ fn published(plan: &Plan<'_>) -> Chain {
     for member in plan.open() {
         let arrives = [comes_in_elsewhere(member.bridge), goes_out(member.bridge)];
         match member.network.mode() {
-            GatewayMode::Nat => chain.push(Purpose::Unpublished, arrives, Target::Drop),
+            GatewayMode::Nat => {}
             GatewayMode::NatUnprotected => {
                 chain.push(Purpose::Unprotected, arrives, Target::Accept);
+                continue;
             }
             GatewayMode::Routed => {
                 let ping = [goes_out(member.bridge), plan.icmp()];
                 chain.push(Purpose::RoutedIcmp, ping, Target::Accept);
-                chain.push(Purpose::Unpublished, arrives, Target::Drop);
             }
         }
+        if policy.spares_other_owners() {
+            let led = [goes_out(member.bridge), REWRITTEN];
+            chain.push(Purpose::LedByOthers, led, Target::Return);
+        }
+        chain.push(Purpose::Unpublished, arrives, Target::Drop);
     }
     chain
 }

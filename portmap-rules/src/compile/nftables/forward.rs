@@ -3,7 +3,7 @@
 use super::{
     invalid, push,
     sets::{PUBLISHED, ROUTED_PORTS, Sets},
-    write::{ESTABLISHED, comes_in, family, from_elsewhere, goes_out, to_elsewhere},
+    write::{ESTABLISHED, REWRITTEN, comes_in, family, from_elsewhere, goes_out, to_elsewhere},
 };
 use crate::{Chain, Family, Field, Name, Policy, Purpose, Table, Target, compile::Plan};
 
@@ -63,6 +63,8 @@ fn chain(plan: &Plan<'_>, policy: &Policy, sets: &Sets, judged: bool) -> Chain {
         chain.push(Purpose::Published, [port], Target::Accept);
     }
     if let Some(bridge) = out_of("protected") {
+        let led = [bridge.clone(), REWRITTEN];
+        chain.push(Purpose::LedByOthers, led, Target::Return);
         chain.push(Purpose::Unpublished, [bridge], Target::Drop);
     }
     chain
