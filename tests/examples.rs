@@ -31,7 +31,7 @@ const EXAMPLES: [(&str, &[&str]); 6] = [
             "before:              Hostname: old",
             "the open connection: Hostname: old",
             "a new one:           Hostname: new",
-            "cut:                 Err(ConnectionReset)",
+            "cut:                 Err(UnexpectedEof)",
             "draining, inside:    Hostname: new",
             "released",
         ],
