@@ -71,7 +71,10 @@ mod tests {
             called("192.0.2.0/24", 0x400),
             called("2001:db8::1/128", 0x600),
         ];
-        let mark = |bits| format!("meta mark set meta mark & 0xffffe1ff | 0x{bits:08x}");
+        // nft leaves the bits alone that are set behind it.
+        let mark = |bits: u32| {
+            format!("meta mark set meta mark & 0x{:08x} | 0x{bits:08x}", 0xffff_e1ff | bits)
+        };
         let answer = "iifname @bridges ct direction reply ct status dnat";
         assert_eq!(
             ruleset(&networks, &called).to_string(),

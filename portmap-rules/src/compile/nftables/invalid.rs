@@ -72,7 +72,11 @@ fn arriving(chain: &mut Chain, plan: &Plan<'_>, policy: &Policy, sets: &Sets) {
     if let Some(net) = plan.link_local() {
         chain.push(Purpose::LinkLocal, [from(net)], Target::Return);
     }
-    for port in ports(sets) {
+    for port in HOST_ADDR_PORTS.into_iter().filter_map(|stem| sets.lookup(stem)) {
+        chain.push(Purpose::InvalidArrival, [port], Target::Drop);
+    }
+    // A port says nothing of its family.
+    for port in HOST_PORTS.into_iter().filter_map(|stem| sets.lookup(stem)) {
         chain.push(Purpose::InvalidArrival, [family(plan.family), port], Target::Drop);
     }
 }
