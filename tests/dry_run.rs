@@ -5,6 +5,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
 /// The networks of most golden files, as options.
@@ -367,4 +368,25 @@ fn a_reader_that_has_gone_is_told_nothing() {
     drop(reader);
     let output = Command::new(tool()).arg("man").stdout(writer).output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(1), 0));
+}
+
+/// One copy of the request, or one look at all others, for each of them would take minutes in this build.
+#[test]
+fn sixty_thousand_specs_are_read_in_a_moment() {
+    let specs: Vec<_> = (1..=60_000).map(|port| format!("{port}:80")).collect();
+    let specs = specs.iter().map(String::as_str);
+    let begun = Instant::now();
+    let args = ["--mode=proxy", "--dry-run", "--to=198.51.100.77"];
+    let shown = printed(&args.into_iter().chain(specs).collect::<Vec<_>>());
+    assert_eq!(shown.lines().filter(|line| line.contains("198.51.100.77:80")).count(), 60_000);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn ports_that_are_chosen_are_the_lowest_that_are_free() {
+    let specs: Vec<_> = (0..300).map(|_| "20000-29999:80").collect();
+    let args = [&[NETWORKS[1], "--to=192.0.2.2", "20001:80"][..], &specs].concat();
+    let rules = rules(&args);
+    let has = |port: u16| rules.contains(&format!(" {port} "));
+    assert!((20_000..20_301).all(has) && !has(20_301), "{rules}");
 }

@@ -70,7 +70,7 @@ impl<L, D, S, U> ProxyMapper<L, D, S, U> {
     /// Finds all that can be found wrong with a request without asking the host; [`publish`](PortMapper::publish) does it first.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) where [`Publish::check`] says so, [`Unsupported`](ErrorKind::Unsupported) for SCTP and for
+    /// [`Invalid`](portmap_core::ErrorKind::Invalid) where [`Publish::check`] says so, [`Unsupported`](portmap_core::ErrorKind::Unsupported) for SCTP and for
     /// what the [source address](Self::source_address) cannot be told of.
     pub fn check(&self, request: &Publish) -> Result<(), Error> {
         request.check()?;

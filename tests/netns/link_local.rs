@@ -52,7 +52,7 @@ async fn served() -> Result<(), BoxError> {
     client.ask_udp(to).await?;
 
     // It is found by whoever wants it too, also by its number.
-    for spec in [&specs[0], &format!("[fe80::77%{}]:8080:80", index(host).await?)[..], "8080:80"] {
+    for spec in [specs[0], &format!("[fe80::77%{}]:8080:80", index(host).await?)[..], "8080:80"] {
         let error = publish(&[spec]).await.expect_err(spec);
         let kind = error.downcast_ref::<portmap::Error>().map(portmap::Error::kind);
         assert_eq!(kind, Some(ErrorKind::AddrInUse), "{error}");
