@@ -17,12 +17,12 @@ use std::{
 };
 
 use portmap::{
-    Binding, BoxError, HostAddr, Mapping, Port, PortMapper, PortSpec, Protocol, Publish,
-    RulesMapper,
+    Binding, BoxError, Endpoint, HostAddr, HybridMapper, Mapping, Port, PortMapper, PortSpec,
+    Protocol, ProxyMapper, Publish, RulesMapper,
     mapper::Reservation,
     rules::{
-        Edit, Entry, HostSettings, Iptables, IptablesTools, Layout, Ledger, Network, Nftables,
-        Policy, Ruleset, TableOwner,
+        Edit, Entry, HostSettings, Iptables, IptablesTools, Layout, Ledger, Loopback, Network,
+        Nftables, Policy, Ruleset, TableOwner,
     },
 };
 use portmap_testkit::{Lab, Node, enter};
@@ -64,6 +64,7 @@ async fn run() -> Result<(), BoxError> {
     if wanted("nftables") {
         println!("\npublishing by nftables");
         nftables().await?;
+        one_port().await?;
     }
     if wanted("iptables") {
         println!("\npublishing by iptables");
@@ -199,6 +200,41 @@ async fn nftables_on_host() -> Result<(), BoxError> {
     println!("one more with 10,000 present: the kernel's part          ms {add}");
     println!("one less with 10,000 present: both                       ms {release}");
     Ok(())
+}
+
+/// One port on all addresses, of which connection tracking has to forget UDP flows: it remembers none.
+async fn one_port() -> Result<(), BoxError> {
+    let lab = Lab::new().await?;
+    for (hybrid, by) in [(false, "the mapper"), (true, "the hybrid")] {
+        for (spec, what) in [("8080:80", "TCP"), ("8080:80/udp", "UDP")] {
+            let times = lab.host().run(one_port_on_host(spec, hybrid)).await?;
+            println!("publish one {what} port on all addresses by {by}      ms {times}");
+        }
+    }
+    Ok(())
+}
+
+async fn one_port_on_host(spec: &'static str, hybrid: bool) -> Result<Times, BoxError> {
+    let loopback = if hybrid { Loopback::Proxy } else { Loopback::default() };
+    let rules = RulesMapper::open(Policy { loopback, ..Policy::default() })?;
+    let attached = rules.attach(format!("{NETWORK},2001:db8:17::/64").parse::<Network>()?).await?;
+    let mapper = match hybrid {
+        true => HybridMapper::new(ProxyMapper::new(), rules.clone()).into_boxed(),
+        false => rules.clone().into_boxed(),
+    };
+    let to = Endpoint::dual(WEB, "2001:db8:17::2".parse()?);
+    let mut times = Times::default();
+    for _ in 0..COUNTS {
+        let request = Publish::new(to).with(spec.parse::<PortSpec>()?);
+        let begin = Instant::now();
+        let lease = mapper.publish(request).await?;
+        times.add(begin);
+        lease.release().await?;
+    }
+    drop(mapper);
+    attached.detach().await?;
+    rules.close().await;
+    Ok(times)
 }
 
 async fn iptables() -> Result<(), BoxError> {

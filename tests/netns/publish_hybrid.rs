@@ -169,9 +169,10 @@ async fn twice() -> Result<(), BoxError> {
     let one = look(host).await?;
     let mut second = start(host, &["8081:80"]).await?;
     let said = second.transcript();
-    let owner = owner(first.pid().ok_or("it has ended")?);
     let why = format!(
-        "mode proxy: the rules have another owner: {owner}; choose another --prefix\nwebapp in a network namespace"
+        "mode proxy: the rules have another owner: the rules of PORTMAP belong to publish (pid {}) in \
+         this network namespace; choose another --prefix\nwebapp in a network namespace",
+        first.pid().ok_or("it has ended")?
     );
     assert!(said.starts_with(&why), "{said}");
     let page = lab.client().get((host.addr4(), 8081).into()).await?;

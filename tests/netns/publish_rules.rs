@@ -264,8 +264,11 @@ async fn busy(backend: &str) -> Result<(), BoxError> {
     let one = look(host).await?;
     let args = ["--mode", "rules", "--backend", backend, "8081:80"];
     let ended = host.exec(&tool()?.to_string_lossy(), args).await?;
-    let owner = owner(first.pid().ok_or("it has ended")?);
-    let said = format!("publish: the rules have another owner: {owner}");
+    let said = format!(
+        "publish: the rules have another owner: the rules of PORTMAP belong to publish (pid {}) in \
+         this network namespace",
+        first.pid().ok_or("it has ended")?
+    );
     let hint = if backend == "nftables" { "; choose another --prefix\n" } else { "\n" };
     assert_eq!((ended.status.code(), ended.stderr), (Some(1), format!("{said}{hint}")));
     assert_eq!(look(host).await?, one);

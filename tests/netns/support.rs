@@ -45,12 +45,3 @@ pub(crate) fn built(example: &str) -> Result<PathBuf, BoxError> {
         false => Err(format!("{} is not built", path.display()).into()),
     }
 }
-
-/// What an owner of the default prefix is called, who is this process: by name for whoever may lock files in `/run`, which
-/// is root outside of user namespaces.
-pub(crate) fn owner(pid: u32) -> String {
-    match nix::unistd::access("/run", nix::unistd::AccessFlags::W_OK) {
-        Ok(()) => format!("the rules of PORTMAP belong to publish (pid {pid}) in this network namespace"),
-        Err(_) => "the rules of PORTMAP are somebody else's in this network namespace".to_owned(),
-    }
-}

@@ -181,8 +181,8 @@ mod tests {
     use crate::backend::netlink::fake::{Answer, Fake, ack, datagram, done};
 
     fn everywhere() -> Vec<Binding> {
-        let (port, ports) = ("5353".parse().unwrap(), "53".parse().unwrap());
-        let to = "192.0.2.2,2001:db8::2".parse().unwrap();
+        let (port, ports) = ("5353".parse().expect("it works"), "53".parse().expect("it works"));
+        let to = "192.0.2.2,2001:db8::2".parse().expect("it works");
         Binding::new(Protocol::Udp, HostAddr::Any, port, to, ports).into_iter().collect()
     }
 

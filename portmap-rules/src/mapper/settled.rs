@@ -139,7 +139,10 @@ mod tests {
             let fates = Fates::default();
             let socket = Socket::open().expect("there is netfilter");
             let nftables = SettledNftables::new(Nftables::over(Lossy::new(socket, &fates)));
-            Builder::new_current_thread().build().unwrap().block_on(body(fates, nftables));
+            Builder::new_current_thread()
+                .build()
+                .expect("a runtime")
+                .block_on(body(fates, nftables));
         });
     }
 
@@ -152,12 +155,19 @@ mod tests {
     }
 
     fn to(ports: &[u16], endpoint: &str) -> Ruleset {
-        let network: Network = "br0=192.0.2.0/24".parse().unwrap();
+        let network: Network = "br0=192.0.2.0/24".parse().expect("a network");
         let binding = |port: &u16| {
-            let (port, endpoint) = ((*port).try_into().unwrap(), endpoint.parse().unwrap());
-            Binding::new(Protocol::Tcp, HostAddr::Any, port, endpoint, "80".parse().unwrap())
+            let (port, endpoint) =
+                ((*port).try_into().expect("a port"), endpoint.parse().expect("an address"));
+            Binding::new(
+                Protocol::Tcp,
+                HostAddr::Any,
+                port,
+                endpoint,
+                "80".parse().expect("a port"),
+            )
         };
         let bindings: Vec<_> = ports.iter().filter_map(binding).collect();
-        compile(&[network], &bindings, &Policy::default()).unwrap()
+        compile(&[network], &bindings, &Policy::default()).expect("no conflict")
     }
 }

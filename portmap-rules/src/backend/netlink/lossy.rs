@@ -33,15 +33,15 @@ pub(crate) struct Fates(Arc<Mutex<VecDeque<Fate>>>);
 
 impl Fates {
     pub(crate) fn are(&self, fates: impl IntoIterator<Item = Fate>) {
-        *self.0.lock().unwrap() = fates.into_iter().collect();
+        *self.0.lock().expect("no test panicked with it") = fates.into_iter().collect();
     }
 
     pub(crate) fn are_over(&self) -> bool {
-        self.0.lock().unwrap().is_empty()
+        self.0.lock().expect("no test panicked with it").is_empty()
     }
 
     fn next(&self) -> Fate {
-        self.0.lock().unwrap().pop_front().unwrap_or(Fate::Answered)
+        self.0.lock().expect("no test panicked with it").pop_front().unwrap_or(Fate::Answered)
     }
 }
 
@@ -65,7 +65,7 @@ impl Transport for Lossy {
             Fate::Unheard => {
                 self.socket.send(request)?;
                 while self.socket.receive()?.is_some() {}
-                *self.lost.lock().unwrap() = true;
+                *self.lost.lock().expect("no test panicked with it") = true;
                 Ok(())
             }
             Fate::Vanished => Ok(()),
@@ -74,7 +74,7 @@ impl Transport for Lossy {
     }
 
     fn receive(&self) -> io::Result<Option<Vec<u8>>> {
-        match std::mem::take(&mut *self.lost.lock().unwrap()) {
+        match std::mem::take(&mut *self.lost.lock().expect("no test panicked with it")) {
             true => Err(Errno::ENOBUFS.into()),
             false => self.socket.receive(),
         }

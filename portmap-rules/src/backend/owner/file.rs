@@ -91,7 +91,7 @@ impl LockFile {
 
     /// Removes what killed processes have left, of this namespace and of those that are gone.
     fn sweep(&self) {
-        let files = self.directory.try_clone().map_err(io::Error::from);
+        let files = self.directory.try_clone();
         let files = files.and_then(|directory| Ok(Dir::from_fd(directory.into())?));
         for file in files.into_iter().flat_map(|files| files.into_iter().flatten()) {
             let Ok(name) = file.file_name().to_str() else { continue };
@@ -191,17 +191,17 @@ mod tests {
     impl Place {
         fn new(test: &str) -> Self {
             let path = env::temp_dir().join(format!("portmap-{test}-{}", process::id()));
-            directory(&path).unwrap();
+            directory(&path).expect("it works");
             Self(path)
         }
 
         fn take(&self, name: &str) -> Result<Option<LockFile>, Option<Process>> {
-            LockFile::take_in(directory(&self.0).unwrap(), name.to_owned())
+            LockFile::take_in(directory(&self.0).expect("it works"), name.to_owned())
         }
 
         fn files(&self) -> Vec<String> {
-            let files = fs::read_dir(&self.0).unwrap().flatten();
-            files.map(|file| file.file_name().into_string().unwrap()).collect()
+            let files = fs::read_dir(&self.0).expect("it works").flatten();
+            files.map(|file| file.file_name().into_string().expect("it works")).collect()
         }
     }
 
