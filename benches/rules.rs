@@ -222,7 +222,7 @@ async fn one_port_on_host(spec: &'static str, hybrid: bool) -> Result<Times, Box
         true => HybridMapper::new(ProxyMapper::new(), rules.clone()).into_boxed(),
         false => rules.clone().into_boxed(),
     };
-    let to = Endpoint::dual(WEB, "2001:db8:17::2".parse()?);
+    let to = Endpoint::dual(WEB, "2001:db8:17::2".parse()?)?;
     let mut times = Times::default();
     for _ in 0..COUNTS {
         let request = Publish::new(to).with(spec.parse::<PortSpec>()?);

@@ -319,7 +319,8 @@ async fn hairpin() -> Result<(), BoxError> {
     let has_it = std::path::Path::new("/proc/sys/net/bridge").exists();
     let cases = [("bridge", 0, true), ("masquerade", 0, false), ("masquerade", 1, has_it)];
     for (hairpin, on, flag) in cases {
-        host.exec("sh", ["-c", &seen(on)]).await?.success()?;
+        let set = host.exec("sh", ["-c", &seen(on)]).await?;
+        assert!(set.status.success(), "{}", set.stderr);
         let wanted = if flag { "hairpin on" } else { "hairpin off" };
         let mut tool = start_by(host, "iptables", &["8080:80", "--hairpin", hairpin]).await?;
         let ports = host.exec("bridge", ["-d", "link", "show"]).await?.stdout;
