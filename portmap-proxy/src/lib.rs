@@ -31,39 +31,29 @@
 //! feature `metrics` the `metrics` facade is told the same. Spans of `tracing` have each publish, connection and session.
 //! All names are in `docs/observability.md`.
 
-mod accept;
 mod builder;
 mod caught;
 mod causes;
 mod check;
 mod circle;
-mod connect;
-mod connection;
-mod dial;
-mod forward;
-mod listener;
 mod mapper;
 mod netns;
 mod pressure;
-mod relay;
 mod seldom;
 mod serving;
 mod settings;
 mod share;
-mod silence;
 mod source;
 mod spare;
+mod tcp;
 mod udp;
 mod watch;
 mod watched;
 
 pub use circle::not_to_itself;
-pub use connection::Connection;
-pub use dial::{Dial, TcpDial};
-pub use forward::{Forward, ForwardError, Transferred};
 pub use mapper::ProxyMapper;
 pub use netns::{NetnsDial, NetnsError, NetnsUdpDial};
-pub use relay::{Ending, Side};
 pub use source::SourceAddress;
+pub use tcp::{Connection, Dial, Ending, Forward, ForwardError, Side, TcpDial, Transferred};
 pub use udp::{Carried, Exchanged, ForwardSession, Session, SessionEnding, UdpDial};
 pub use watch::{BindingStats, Failed, FailureCause, Progress};

@@ -12,12 +12,12 @@ use tracing::Instrument;
 
 use crate::{
     Connection, Dial, Forward, ForwardSession, Session, TcpDial, UdpDial,
-    accept::Accept,
     check::only_tcp_and_udp,
     circle::Passages,
     pressure::Pressure,
     serving::Serving,
     settings::Settings,
+    tcp::accept::Accept,
     udp::{Circles, Namespace, Serve},
     watch::{BindingStats, Registry, spans},
 };

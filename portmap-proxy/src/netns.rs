@@ -29,7 +29,7 @@ use tower::Service;
 pub use self::{error::NetnsError, sessions::NetnsUdpDial};
 use crate::{
     Dial,
-    connect::{connect, connect_any},
+    tcp::connect::{connect, connect_any},
 };
 
 /// A dial service that connects from inside a network namespace: what a container serves on its own 127.0.0.1 can be

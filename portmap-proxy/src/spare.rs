@@ -8,7 +8,7 @@ use std::{
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::relay::PIPES;
+use crate::tcp::relay::PIPES;
 
 /// How many are kept for the next clients, so that taking one is no system call. With 32 clients at a time about as many
 /// are accepted in a row before the first is dialled for; with 8, two in three took a new one.

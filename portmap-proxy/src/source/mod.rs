@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     Dial,
-    connection::{Abortive, canonical},
+    tcp::connection::{Abortive, canonical},
 };
 
 use header::Header;
@@ -42,7 +42,7 @@ pub enum SourceAddress {
     /// The client's own address (`IP_TRANSPARENT`), with no header: over TCP its port too where that is free.
     ///
     /// It takes `CAP_NET_ADMIN` or `CAP_NET_RAW`, and routing on this host that brings the container's answers to the proxy:
-    /// `TransparentRouting` of `portmap-rules`. A publish without the privilege is [`Denied`](ErrorKind::Denied); without
+    /// `TransparentRouting` of `portmap-netfilter`. A publish without the privilege is [`Denied`](ErrorKind::Denied); without
     /// the routing, clients wait until the dial limit is over.
     ///
     /// Who cannot be shown is seen as the gateway: a client on loopback or with a link-local IPv6 address, one of

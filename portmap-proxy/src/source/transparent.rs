@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
-use crate::connect::connect;
+use crate::tcp::connect::connect;
 
 /// Refuses where sockets may not speak from the addresses of others.
 pub(super) fn check() -> Result<(), Error> {

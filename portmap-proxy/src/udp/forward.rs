@@ -22,8 +22,8 @@ use super::{
     socket::tune_session,
 };
 use crate::{
-    Dial, ForwardError, forward::connect, pressure::Pressure, serving::Target, settings::Settings,
-    spare::Spare, watch::Meter,
+    Dial, ForwardError, pressure::Pressure, serving::Target, settings::Settings, spare::Spare,
+    tcp::forward::connect, watch::Meter,
 };
 
 /// The innermost service for UDP: dials the container for a [`Session`], whose datagrams its listener then carries.

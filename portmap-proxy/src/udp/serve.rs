@@ -31,12 +31,12 @@ use super::{
     unbegun::{Unbegun, guarded},
 };
 use crate::{
-    connection::canonical,
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
     share::ran_out,
     spare::Spare,
+    tcp::connection::canonical,
     watch::{Attended, Counters, attend},
 };
 

@@ -18,7 +18,7 @@ use self::{
     direction::{Course, Direction, Ended},
     pool::Pool,
 };
-use crate::{connection::Abortive, watch::Meter};
+use crate::{tcp::connection::Abortive, watch::Meter};
 
 /// One of the two peers of a proxied connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

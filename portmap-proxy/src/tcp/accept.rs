@@ -15,14 +15,14 @@ use tracing::{debug, error, warn};
 use crate::{
     Connection, ForwardError,
     caught::{Panicked, caught},
-    connection::Abortive,
-    listener::{Listener, Pending},
     pressure::{Backoff, Pressure, is_exhaustion},
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
     share::{BUDGET, CONNECTION, Claim, ran_out, tell_used_up},
     spare::{Spare, make_room},
+    tcp::connection::Abortive,
+    tcp::listener::{Listener, Pending},
     watch::{Attended, Counters, attend},
 };
 

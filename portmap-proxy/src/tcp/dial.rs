@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use crate::{
-    connect::{connect, connect_any},
     source::connect_from,
+    tcp::connect::{connect, connect_any},
 };
 
 /// What a dial service is asked for: a connection to a container, on behalf of a client.

@@ -19,13 +19,13 @@ use tower::{Service, ServiceExt};
 use crate::{
     Connection, Dial, Ending, Side,
     causes::io_kind,
-    connection::Abortive,
     pressure::{Backoff, Pressure, is_exhaustion},
-    relay::Relay,
     serving::Target,
     settings::Settings,
-    silence::{self, Silence},
     spare::Spare,
+    tcp::connection::Abortive,
+    tcp::relay::Relay,
+    tcp::silence::{self, Silence},
     watch::Meter,
 };
 

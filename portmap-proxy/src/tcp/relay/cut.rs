@@ -24,7 +24,7 @@ use super::{
     Ending, Relay, Side,
     direction::{BUFFER, Course, Rest},
 };
-use crate::connection::Abortive;
+use crate::tcp::connection::Abortive;
 
 /// How much is moved on at most in each direction, in bytes, for nobody else has the thread meanwhile: it takes some
 /// milliseconds. More than Linux lets a socket queue by default (`tcp_wmem`, 4 MiB; `tcp_rmem`, 6 MiB).

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{Ending, Pool, Relay, Side, direction::BUFFER, pipe::LARGE};
 use crate::{
-    connection::Abortive,
+    tcp::connection::Abortive,
     watch::{Counters, Meter},
 };
 
