@@ -58,7 +58,8 @@
 //! |---|---|
 //! | the vocabulary, [`PortMapper`], [`Lease`], [`Error`], [`HybridMapper`] | `portmap-core`, re-exported here |
 //! | [`ProxyMapper`] and what can be replaced in it | `portmap-proxy`, here as [`proxy`]; feature `proxy`, on by default |
-//! | [`RulesMapper`], networks, policies, the rules as data | `portmap-rules`, here as [`rules`]; feature `rules`, on by default |
+//! | [`RulesMapper`], connection tracking | `portmap-netfilter`, here in [`rules`]; feature `rules`, on by default |
+//! | networks, policies, the rules as data | `portmap-rules`, here in [`rules`] too |
 //! | labs of network namespaces to test a mapper in | `portmap-testkit`, a development dependency of its own |
 
 pub use portmap_core::{
@@ -68,10 +69,10 @@ pub use portmap_core::{
     PortSpecError, Protocol, Publish, ReleaseError, ServedAlone, ServedBy, SpecPart,
     UnknownProtocol, WithCauses, Zone, holders,
 };
+#[cfg(feature = "rules")]
+pub use portmap_netfilter::RulesMapper;
 #[cfg(feature = "proxy")]
 pub use portmap_proxy::ProxyMapper;
-#[cfg(feature = "rules")]
-pub use portmap_rules::RulesMapper;
 
 /// For authors of mappers: what a [`PortMapper`] is made with.
 pub mod mapper {
@@ -81,6 +82,7 @@ pub mod mapper {
 /// NAT in the kernel: networks, policies, and the rules as data.
 #[cfg(feature = "rules")]
 pub mod rules {
+    pub use portmap_netfilter::*;
     pub use portmap_rules::*;
 }
 

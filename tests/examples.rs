@@ -39,7 +39,7 @@ const EXAMPLES: [(&str, &[&str]); 6] = [
 ];
 
 /// In the tests of namespaces: they make some.
-const ELSEWHERE: [&str; 1] = ["contract"];
+const ELSEWHERE: [&str; 2] = ["contract", "publish"];
 
 fn start(example: &str) -> Child {
     let tests = env::current_exe().unwrap();

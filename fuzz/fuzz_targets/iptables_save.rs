@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 /// Where `pub(super)` leads to.
 #[path = "../.."]
 mod backend {
-    #[path = "portmap-rules/src/backend/iptables/saved.rs"]
+    #[path = "portmap-netfilter/src/iptables/saved.rs"]
     mod saved;
 
     use saved::Saved;

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../portmap-rules/src/backend/netlink/reply.rs"]
+#[path = "../../portmap-netfilter/src/netlink/reply.rs"]
 mod reply;
 
 use reply::{Attrs, Reply, replies};

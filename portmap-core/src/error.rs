@@ -1,8 +1,6 @@
 //! The one error type of publishing.
 
-use std::{borrow::Cow, error, fmt, io};
-
-use nix::errno::Errno;
+use std::{borrow::Cow, error, fmt};
 
 use crate::{
     EndpointError, Foreign, HostIpError, MappingError, PortError, PortSpecError, UnknownProtocol,
@@ -63,25 +61,6 @@ impl Error {
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self
-    }
-
-    /// What the kernel answered about a descriptor, as an error of the kind that its number says: [`Exhausted`](ErrorKind::Exhausted), with the limit
-    /// in the message, [`AddrInUse`](ErrorKind::AddrInUse), or [`Backend`](ErrorKind::Backend).
-    ///
-    /// A privilege has a name that the number does not tell: whoever knows it says [`Denied`](ErrorKind::Denied) instead.
-    pub fn of_io(message: impl fmt::Display, error: io::Error) -> Self {
-        let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
-        let limit = match errno {
-            Errno::EMFILE => "RLIMIT_NOFILE allows no further descriptor",
-            Errno::ENFILE => "the host's fs.file-max is reached",
-            Errno::ENOBUFS | Errno::ENOMEM => "the kernel has no memory for it",
-            Errno::ENOSPC => "fs.epoll.max_user_watches is reached",
-            Errno::EADDRINUSE => {
-                return Self::new(ErrorKind::AddrInUse, message.to_string()).with_source(error);
-            }
-            _ => return Self::new(ErrorKind::Backend, message.to_string()).with_source(error),
-        };
-        Self::new(ErrorKind::Exhausted, format!("{message}: {limit}")).with_source(error)
     }
 
     /// What kind of failure it is.
@@ -213,17 +192,6 @@ mod tests {
         let error = Error::new(ErrorKind::Backend, "refused").with_source("\u{1b}[2J\nroot# ");
         assert_eq!(WithCauses(&error).to_string(), r"refused: \u{1b}[2J\nroot# ");
         assert_eq!(format!("{error:#}"), r"refused: \u{1b}[2J\nroot# ");
-    }
-
-    #[test]
-    fn a_limit_of_the_kernel_is_told_from_its_other_answers() {
-        let of = |errno: Errno| Error::of_io("no", io::Error::from(errno));
-        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::ENOSPC] {
-            assert_eq!(of(errno).kind(), ErrorKind::Exhausted, "{errno}");
-        }
-        assert_eq!(of(Errno::EMFILE).to_string(), "no: RLIMIT_NOFILE allows no further descriptor");
-        assert_eq!(of(Errno::EADDRINUSE).kind(), ErrorKind::AddrInUse);
-        assert_eq!(of(Errno::EINVAL).kind(), ErrorKind::Backend);
     }
 
     #[test]

@@ -40,39 +40,59 @@
 //! ```
 
 mod binding;
+#[cfg(feature = "host")]
 mod boxed;
 mod endpoint;
 mod error;
+#[cfg(feature = "host")]
+mod error_of_io;
 mod foreign;
+#[cfg(feature = "host")]
 mod holder;
 mod host_ip;
+#[cfg(feature = "host")]
 mod hybrid;
+#[cfg(feature = "host")]
 mod lease;
+#[cfg(feature = "host")]
 mod mapper;
 mod mapping;
 mod port;
 mod protocol;
+#[cfg(feature = "host")]
 mod publish;
+#[cfg(feature = "host")]
 mod reserve;
+#[cfg(feature = "host")]
 mod service;
 mod spec;
 mod zone;
+#[cfg(feature = "host")]
+mod zone_index;
 
 pub use binding::{Binding, HostAddr};
+#[cfg(feature = "host")]
 pub use boxed::BoxPortMapper;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{BoxError, Error, ErrorKind, WithCauses};
 pub use foreign::Foreign;
+#[cfg(feature = "host")]
 pub use holder::{Holder, HolderProcess, HolderState, holders};
 pub use host_ip::{HostIp, HostIpError};
+#[cfg(feature = "host")]
 pub use hybrid::{HybridMapper, ServedAlone, ServedBy};
+#[cfg(feature = "host")]
 pub use lease::{Established, Hold, Lease, NotReleased, ReleaseError};
+#[cfg(feature = "host")]
 pub use mapper::PortMapper;
 pub use mapping::{HostPort, Mapping, MappingError};
 pub use port::{Port, PortError, PortRange};
 pub use protocol::{Protocol, UnknownProtocol};
+#[cfg(feature = "host")]
 pub use publish::Publish;
+#[cfg(feature = "host")]
 pub use reserve::{HostSocket, Reservation, Reserved};
+#[cfg(feature = "host")]
 pub use service::MapperService;
 pub use spec::{PortSpec, PortSpecError, SpecPart};
 pub use zone::Zone;

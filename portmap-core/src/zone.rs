@@ -2,8 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use nix::{errno::Errno, net::if_::if_nametoindex};
-
 use crate::HostIpError;
 
 /// The longest name of an interface, in bytes: `IFNAMSIZ` without the zero at its end.
@@ -23,16 +21,6 @@ impl Zone {
     pub fn as_str(&self) -> &str {
         let len = self.bytes.iter().position(|byte| *byte == 0).unwrap_or(MAX);
         str::from_utf8(&self.bytes[..len]).unwrap_or_default()
-    }
-
-    /// The interface's number in the network namespace of the calling thread. A name comes before a number.
-    pub(crate) fn index(&self) -> Result<u32, Errno> {
-        match if_nametoindex(self.as_str()) {
-            Err(Errno::ENODEV) => {
-                self.as_str().parse().ok().filter(|index| *index > 0).ok_or(Errno::ENODEV)
-            }
-            other => other,
-        }
     }
 }
 
@@ -76,10 +64,6 @@ mod tests {
     fn a_zone_is_an_interface_by_name_or_number() {
         let zone = |text: &str| text.parse::<Zone>().unwrap();
         assert_eq!(zone("fifteen-bytes-0").to_string(), "fifteen-bytes-0");
-        assert_eq!(zone("lo").index(), Ok(1));
-        assert_eq!(zone("1").index(), Ok(1));
-        assert_eq!(zone("0").index(), Err(Errno::ENODEV));
-        assert_eq!(zone("no-such").index(), Err(Errno::ENODEV));
     }
 
     #[test]

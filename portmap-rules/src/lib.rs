@@ -1,14 +1,9 @@
-//! Publishing container ports by NAT in the kernel: the rules as data, and what puts them in force.
+//! Rules that publish container ports by NAT, as data.
 //!
 //! [`compile`] makes a [`Ruleset`] of networks, bindings and a policy, in nftables' or in iptables' shape;
 //! [`Ruleset::diff`] finds the way from one ruleset to another; `Display` prints what the tools would list; [`trace`]
-//! tells what would become of a packet. All of that is data in, data out, and neither reads nor changes a host. What
-//! each rule is for, `docs/rules.md` tells.
-//!
-//! [`Nftables`] and [`Iptables`] put rules in force, [`Conntrack`] makes flows follow them and lists these,
-//! [`SysctlGuard`] and [`OwnerLock`] see to the rest; [`DriftWatch`] tells when somebody else changes something.
-//!
-//! [`TransparentRouting`] is for a proxy that speaks from its clients' addresses: it brings it the answers.
+//! tells what would become of a packet. All of that is data in, data out: the crate does no I/O and builds for any
+//! target. `portmap-netfilter` puts the rules in force. `docs/rules.md` tells what each rule is for.
 //!
 //! ```
 //! use portmap_core::{Binding, HostAddr, Protocol};
@@ -28,27 +23,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod answers;
-mod backend;
 mod compile;
-mod conntrack;
 mod diff;
+mod error;
 mod family;
 mod ir;
 mod ledger;
-mod mapper;
 mod model;
 mod render;
 mod trace;
-mod transparent;
 
-pub use backend::{
-    Difference, DifferenceKind, Drift, DriftWatch, Iptables, IptablesError, IptablesTools,
-    IptablesVariant, Nftables, NftablesError, NftablesObject, OwnerError, OwnerLock, Sysctl,
-    SysctlError, SysctlGuard, TableOwner,
-};
 pub use compile::{CompileError, Entrance, compile, compile_passage};
-pub use conntrack::{Conntrack, ConntrackError, Counted, Flow, FlowState};
 pub use diff::{Change, Element, Transaction};
 pub use family::Family;
 pub use ir::{
@@ -57,11 +42,9 @@ pub use ir::{
     TableId, Target, Value, Verdict, What,
 };
 pub use ledger::{Edit, Entry, Ledger, Prepared};
-pub use mapper::{ForwardingDropped, ForwardingOff, HostSettings, NetworkLease, RulesMapper};
 pub use model::{
     Answers, ForeignDrop, GatewayMode, Hairpin, Interface, InterfaceError, InvalidPackets, Layout,
     Loopback, Network, NetworkError, NetworkParseError, Policy, Prefix, PrefixError, Subnet,
     UnknownChoice,
 };
 pub use trace::{End, Loss, Packet, Socket, SocketKind, Step, Trace, World, trace, trace_invalid};
-pub use transparent::TransparentRouting;

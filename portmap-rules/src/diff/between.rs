@@ -8,7 +8,7 @@ impl Ruleset {
     /// iptables commits table by table. Where a host port changes its container, a packet that comes between the two
     /// would be led to the new one and not let through, and its sender would wait a second to try again. So everything
     /// but NAT is widened before NAT changes, and narrowed after.
-    pub(crate) fn widened(&self, after: &Self) -> Self {
+    pub fn widened(&self, after: &Self) -> Self {
         let mut both = self.clone();
         for (id, table) in after.tables.iter().filter(|(id, _)| id.name.as_str() != "nat") {
             let wider = both.tables.entry(id.clone()).or_default();
@@ -28,7 +28,7 @@ impl Transaction {
     ///
     /// A packet that was led to the old container before the first step may come to the filter after it. What it looks up
     /// there are sets without data. `before` tells which sets have intervals: these may overlap what comes, and go with it.
-    pub(crate) fn narrowing_last(self, before: &Ruleset) -> (Self, Self) {
+    pub fn narrowing_last(self, before: &Ruleset) -> (Self, Self) {
         let has_intervals = |change: &Change| match change {
             Change::DeleteElements { table, set, .. } => before
                 .tables

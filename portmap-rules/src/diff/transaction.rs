@@ -22,6 +22,15 @@ impl Transaction {
     }
 }
 
+impl IntoIterator for Transaction {
+    type Item = Change;
+    type IntoIter = std::vec::IntoIter<Change>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.changes.into_iter()
+    }
+}
+
 impl From<Vec<Change>> for Transaction {
     /// Changes in an order that the kernel takes; [`Ruleset::diff`](crate::Ruleset::diff) knows one.
     fn from(changes: Vec<Change>) -> Self {
@@ -37,7 +46,6 @@ pub type Element = (Vec<Value>, Option<Data>);
 /// In iptables the tables and the chains of [`Ownership::Shared`](crate::Ownership::Shared) are always there: a
 /// backend skips [`AddTable`](Self::AddTable), [`DeleteTable`](Self::DeleteTable), and adding or deleting such a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Change {
     /// A new table, empty.
     AddTable(TableId),

@@ -45,7 +45,6 @@ impl Match {
 /// Where a packet lacks what is asked about (an IPv4 address in an IPv6 packet, a port of another protocol), neither the
 /// question nor its opposite holds: a backend for an `inet` table asks for the family or the protocol first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum What {
     /// It is of this family: `meta nfproto`. iptables has tables for it instead.
     Family(Family),
@@ -104,7 +103,6 @@ pub enum Connection {
 
 /// What follows from a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Target {
     /// This base chain and what it called have no objection.
     Accept,

@@ -18,6 +18,11 @@ impl Ruleset {
         Self { layout, tables: BTreeMap::new() }
     }
 
+    /// These tables, for a rule language.
+    pub const fn new(layout: Layout, tables: BTreeMap<TableId, Table>) -> Self {
+        Self { layout, tables }
+    }
+
     /// The rule language that they are for.
     pub const fn layout(&self) -> Layout {
         self.layout

@@ -27,7 +27,6 @@ pub type Key = Vec<Field>;
 
 /// A field of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Field {
     /// `iifname`
     InInterface,
@@ -58,7 +57,6 @@ pub enum Value {
 
 /// What kind of data a map holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum DataType {
     /// `ipv4_addr` or `ipv6_addr`
     Addr(Family),

@@ -95,11 +95,10 @@ pub enum Loopback {
 
 /// What happens to a packet that NAT sends back over the bridge that it came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Hairpin {
     /// Its source becomes the gateway, so that the answer comes to the host. Needs nothing else, but that a container which
     /// calls itself needs the hairpin flag of its bridge's port where netfilter sees that bridge's packets (`br_netfilter`):
-    /// [`HostSettings::Managed`](crate::HostSettings) sets it there at each publish.
+    /// `HostSettings::Managed` sets it there at each publish.
     #[default]
     Masquerade,
     /// It keeps its source. Needs br_netfilter, so that the host sees the answer, and the hairpin flag on the
@@ -135,7 +134,6 @@ pub enum ForeignDrop {
 /// NAT passes them by. One to a published port arrives at the host itself, which resets the client's connection; one from a
 /// container leaves with the container's own address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum InvalidPackets {
     /// As [`Drop`](Self::Drop). With prefix `DOCKER` in the iptables layout as [`Leave`](Self::Leave): those tables are
     /// Docker's own, line for line.
@@ -153,10 +151,9 @@ pub enum InvalidPackets {
 ///
 /// NAT gives an answer the address that was called after it is routed, so such rules don't hold for it by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Answers {
     /// As the host's own answers from the address that was called. Where
-    /// [`HostSettings::Managed`](crate::HostSettings) finds such rules at a publish, it adds a twin to each that goes by a mark
+    /// `HostSettings::Managed` finds such rules at a publish, it adds a twin to each that goes by a mark
     /// (bits 0x1e00 of it; all others stay), and a table `portmap-answers` of nftables sets the mark. They go with the last
     /// network. One mapper in a network namespace does so.
     ///

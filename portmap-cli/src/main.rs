@@ -1,0 +1,7 @@
+//! The tool `publish`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portmap_cli::main()
+}
