@@ -17,7 +17,7 @@ use std::{
 use clap::{Parser, ValueEnum};
 use portmap::{proxy::SourceAddress, rules::Network};
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use self::target::TargetArgs;
 pub(crate) use self::{
@@ -205,14 +205,15 @@ impl Args {
         }
     }
 
-    /// `RUST_LOG` where it is set, else by `-v`.
-    pub(crate) fn log_filter(&self) -> EnvFilter {
+    /// `RUST_LOG` if it is set and makes sense (`LEVEL` or `TARGET=LEVEL`, with commas), else by `-v`.
+    pub(crate) fn log_filter(&self) -> Targets {
         let level = match self.verbose {
             0 => "warn",
             1 => "portmap_core=debug,portmap_netfilter=debug,portmap_proxy=debug,info",
             _ => "trace",
         };
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level))
+        let asked = std::env::var("RUST_LOG").ok().and_then(|asked| asked.parse().ok());
+        asked.unwrap_or_else(|| level.parse().unwrap_or_default())
     }
 }
 
