@@ -328,3 +328,13 @@ fn an_outsider_does_not_reach_a_port_that_is_published_on_a_loopback_address() {
         }
     }
 }
+
+#[test]
+fn no_packet_from_a_mapped_address_reaches_a_container() {
+    for case in any_bridge(Loopback::Nat).into_iter().chain(any_bridge(Loopback::Proxy)) {
+        if case.family == Family::Ipv6 {
+            let end = case.end("eth0", "::ffff:198.51.100.1", "2001:db8:100::1", 8080);
+            assert_eq!(end, End::Dropped(Loss::Rule));
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Rules in few words.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
@@ -66,6 +66,12 @@ pub(super) const TO_LOCAL: Match = Match::is(What::DestinationIsLocal);
 pub(super) const FROM_LOCAL: Match = Match::is(What::SourceIsLocal);
 
 impl Plan<'_> {
+    /// Addresses of IPv6 that stand for those of IPv4: no packet on a link should have one.
+    pub(super) fn mapped(&self) -> Option<IpNet> {
+        let net = IpNet::new(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().into(), 96);
+        net.ok().filter(|_| self.family == Family::Ipv6)
+    }
+
     /// `ip6 saddr fe80::/10`; IPv4 has no such sources that matter.
     pub(super) fn link_local(&self) -> Option<IpNet> {
         let net = IpNet::new([0xfe80, 0, 0, 0, 0, 0, 0, 0].into(), 10).ok()?;
@@ -88,8 +94,7 @@ impl Plan<'_> {
     }
 }
 
-const LOOPBACK_V4: ipnet::Ipv4Net =
-    ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8);
+const LOOPBACK_V4: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
 
 impl Claim<'_> {
     pub(super) const fn at_host_ports(&self) -> Match {

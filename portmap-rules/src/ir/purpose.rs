@@ -52,6 +52,8 @@ pub enum Purpose {
     LeftToProxy,
     /// A link-local source could not be answered through NAT.
     LinkLocal,
+    /// An IPv6 source that stands for an IPv4 address is nobody's.
+    MappedSource,
     /// The published port itself.
     Translate,
     /// What the host itself sends is answered to the bridge.
@@ -153,6 +155,10 @@ impl fmt::Display for Purpose {
             }
             Self::LinkLocal => {
                 "Nothing would route the answer to a link-local address back through NAT."
+            }
+            Self::MappedSource => {
+                "A packet from a v4-mapped address is forged: the container would answer somebody \
+                 else over IPv4, its own published port for one, without end."
             }
             Self::Translate => "The published port: from here on the packet goes to the container.",
             Self::HostSource => {

@@ -39,6 +39,9 @@ fn destinations(plan: &Plan<'_>, policy: &Policy, sets: &Sets) -> Chain {
             chain.push(Purpose::LeftToProxy, [from_bridge], Target::Return);
         }
     }
+    if let Some(net) = plan.mapped() {
+        chain.push(Purpose::MappedSource, [from(net)], Target::Drop);
+    }
     if let Some(net) = plan.link_local() {
         chain.push(Purpose::LinkLocal, [from(net)], Target::Return);
     }
