@@ -8,7 +8,7 @@ use super::{
     Difference, IptablesError, IptablesTools, IptablesVariant, chunk, entrance, leftover,
     repair::Repair, run, saved::Saved,
 };
-use crate::authors::Authors;
+use crate::{authors::Authors, user_namespace};
 
 /// The tools, and what is known of where they run.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(tools: IptablesTools, authors: Authors) -> Self {
-        let short_commits = tools.variant == IptablesVariant::Nft && chunk::in_user_namespace();
+        let short_commits = tools.variant == IptablesVariant::Nft && user_namespace::is_inner();
         Self { tools, authors, short_commits }
     }
 
