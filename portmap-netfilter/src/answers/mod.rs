@@ -239,9 +239,9 @@ mod tests {
 
     fn rules(bridges: &[&str]) -> Ruleset {
         let mark = Mark { value: 0x200, mask: MASK };
-        let called = [Called { net: "203.0.113.7/32".parse().unwrap(), mark }];
+        let called = [Called { net: "203.0.113.7/32".parse().expect("a net"), mark }];
         let network = |(number, bridge): (usize, &&str)| -> Network {
-            format!("{bridge}=192.0.{number}.0/24").parse().unwrap()
+            format!("{bridge}=192.0.{number}.0/24").parse().expect("a network")
         };
         let networks: Vec<_> = bridges.iter().enumerate().map(network).collect();
         let rules = ruleset(&networks, &called);
