@@ -19,6 +19,7 @@ mod nftables;
 mod owner;
 mod sysctl;
 mod transparent;
+mod user_namespace;
 mod worker;
 
 pub use conntrack::{Conntrack, ConntrackError, Counted, Flow, FlowState};

@@ -1,5 +1,6 @@
 //! The way of answers on a host that routes by source.
 
+mod marking;
 mod routes;
 mod table;
 
@@ -7,10 +8,11 @@ use std::{collections::BTreeSet, io};
 
 use ipnet::IpNet;
 use portmap_core::{Error, ErrorKind, WithCauses};
-use portmap_rules::{Interface, Layout, Mark, Network, Ruleset, TableId};
+use portmap_rules::{Interface, Mark, Network, Ruleset, TableId};
 use tracing::{info, warn};
 
 use self::{
+    marking::Marking,
     routes::{Marked, Routes},
     table::ruleset,
 };
@@ -31,13 +33,13 @@ const MOST: usize = 15;
 ///   called, which connection tracking knows. All other bits of a mark stay as they are;
 /// * each such rule of policy routing gets a twin, behind it, that goes by the mark.
 ///
-/// There is one in a network namespace. It works beside iptables too. Where the process is killed the table ends with it; the
+/// There is one in a network namespace, whose the twins are too: a mapper that comes second leaves both alone. It works beside iptables too. Where the process is killed the table ends with it; the
 /// twins stay, do nothing without a mark, and are taken over by the next one.
 #[derive(Debug)]
 pub(crate) struct AnswerRouting {
     routes: Routes,
-    /// The way to the table, and what is in it.
-    table: Option<(Nftables, Ruleset)>,
+    /// The table: had before the first twin is added, and until the last one is removed.
+    marking: Option<Marking>,
     networks: Vec<Network>,
 }
 
@@ -51,7 +53,7 @@ struct Called {
 impl AnswerRouting {
     /// In the network namespace of the calling thread. Nothing is done yet.
     pub(crate) fn open() -> io::Result<Self> {
-        Ok(Self { routes: Routes::open()?, table: None, networks: Vec::new() })
+        Ok(Self { routes: Routes::open()?, marking: None, networks: Vec::new() })
     }
 
     /// Looks which rules of policy routing there are now, and has answers of containers in these networks go by them. A failure
@@ -70,7 +72,7 @@ impl AnswerRouting {
     /// As [`lead`](Self::lead).
     pub(crate) async fn leave(&mut self, bridge: Interface) {
         self.networks.retain(|network| network.bridge() != bridge);
-        if self.table.is_some() {
+        if self.marking.is_some() {
             self.settle().await;
         }
     }
@@ -114,31 +116,40 @@ impl AnswerRouting {
             wanted
                 .extend(around.map(|rule| Marked { mark: one.mark.value, way: rule.way.clone() }));
         }
-        // A twin does nothing before there is a mark, nor after.
-        for twin in wanted.iter().filter(|twin| !found.marked.contains(twin)) {
-            self.routes.add(twin).await.map_err(by_routing)?;
-        }
-        self.write(ruleset(&self.networks, &called)).await?;
-        for twin in found.marked.iter().filter(|twin| !wanted.contains(twin)) {
-            self.routes.remove(twin).await.map_err(by_routing)?;
-        }
-        Ok(())
+        self.write(ruleset(&self.networks, &called), &found.marked, &wanted).await
     }
 
-    async fn write(&mut self, rules: Ruleset) -> Result<(), Error> {
-        if self.table.is_none() && !rules.is_empty() {
-            info!("this host routes by source: answers of containers go the way the call came");
-            let empty = Ruleset::empty(Layout::Nftables);
+    /// Has these rules and these twins in force. Twins belong to who has the table: they come after it, and go before it.
+    async fn write(
+        &mut self,
+        rules: Ruleset,
+        found: &[Marked],
+        wanted: &[Marked],
+    ) -> Result<(), Error> {
+        if self.marking.is_none() {
+            if rules.is_empty() {
+                return Ok(());
+            }
             let nftables = Nftables::open(TableOwner::Socket).map_err(by_nftables)?;
-            self.table = Some((nftables, empty));
+            let marking = Marking::begin(nftables, rules.clone()).await.map_err(by_nftables)?;
+            info!("this host routes by source: answers of containers go the way the call came");
+            self.marking = Some(marking);
         }
-        let Some((nftables, present)) = &mut self.table else { return Ok(()) };
-        nftables.apply(Ruleset::diff(present, &rules)).await.map_err(by_nftables)?;
-        *present = rules;
-        if present.is_empty()
-            && let Some((nftables, _)) = self.table.take()
+        // A twin does nothing before there is a mark, nor after.
+        for twin in wanted.iter().filter(|twin| !found.contains(twin)) {
+            self.routes.add(twin).await.map_err(by_routing)?;
+        }
+        let is_over = rules.is_empty();
+        if let Some(marking) = &mut self.marking
+            && !is_over
         {
-            nftables.close().await;
+            marking.write(rules).await.map_err(by_nftables)?;
+        }
+        for twin in found.iter().filter(|twin| !wanted.contains(twin)) {
+            self.routes.remove(twin).await.map_err(by_routing)?;
+        }
+        if is_over && let Some(marking) = self.marking.take() {
+            marking.end().await;
         }
         Ok(())
     }
@@ -157,4 +168,112 @@ fn by_routing(error: io::Error) -> Error {
 fn by_nftables(error: NftablesError) -> Error {
     let message = "the table that marks answers could not be changed";
     Error::new(error.kind(), message).with_source(error)
+}
+
+#[cfg(all(test, feature = "netns"))]
+mod tests {
+    use std::process::Command;
+
+    use portmap_rules::Layout;
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::netlink::{
+        Socket,
+        lossy::{Fate, Fates, Lossy, in_namespace},
+    };
+
+    #[test]
+    fn a_second_mapper_leaves_the_twins_of_the_first_alone() {
+        on_a_host_that_routes_by_source(async || {
+            let network: Network = "br0=192.0.2.0/24".parse().unwrap();
+            let other: Network = "br1=198.51.100.0/24".parse().unwrap();
+            let before = ip("-4 rule show");
+            let mut first = AnswerRouting::open().unwrap();
+            first.lead(std::slice::from_ref(&network)).await;
+            assert!(first.marking.is_some());
+            let led = ip("-4 rule show");
+            assert_eq!(led.matches("fwmark").count(), 1, "{led}");
+
+            ip("-4 rule add from 203.0.113.8 table 201 pref 1001");
+            let led = ip("-4 rule show");
+            let mut second = AnswerRouting::open().unwrap();
+            second.lead(std::slice::from_ref(&other)).await;
+            assert!(second.marking.is_none());
+            assert_eq!(ip("-4 rule show"), led);
+            second.leave(other.bridge()).await;
+            assert_eq!(ip("-4 rule show"), led);
+
+            ip("-4 rule del from 203.0.113.8 table 201 pref 1001");
+            first.leave(network.bridge()).await;
+            assert!(first.marking.is_none());
+            assert_eq!(ip("-4 rule show"), before);
+            second.lead(&[other]).await;
+            assert_eq!(ip("-4 rule show"), led_by_one(&before));
+        });
+    }
+
+    #[test]
+    fn a_lost_answer_is_settled() {
+        for fate in [Fate::Unheard, Fate::Vanished] {
+            in_namespace(move || {
+                let fates = Fates::default();
+                let socket = Socket::open().expect("there is netfilter");
+                let nftables = Nftables::over(Lossy::new(socket, &fates));
+                let runtime = Builder::new_current_thread().build().expect("a runtime");
+                runtime.block_on(async {
+                    fates.are([fate, Fate::Answered, fate]);
+                    let mut marking = Marking::begin(nftables, rules(&["br0"])).await.unwrap();
+                    marking.write(rules(&["br0", "br1"])).await.unwrap();
+                    assert!(fates.are_over());
+                    // It is not known still, and settled by the next one.
+                    fates.are([fate, Fate::Unsent]);
+                    marking.write(rules(&["br1"])).await.unwrap_err();
+                    marking.write(rules(&["br0"])).await.unwrap();
+                    marking.write(rules(&["br0", "br1"])).await.unwrap();
+                    marking.end().await;
+                });
+            });
+        }
+    }
+
+    fn rules(bridges: &[&str]) -> Ruleset {
+        let mark = Mark { value: 0x200, mask: MASK };
+        let called = [Called { net: "203.0.113.7/32".parse().expect("a net"), mark }];
+        let network = |(number, bridge): (usize, &&str)| -> Network {
+            format!("{bridge}=192.0.{number}.0/24").parse().expect("a network")
+        };
+        let networks: Vec<_> = bridges.iter().enumerate().map(network).collect();
+        let rules = ruleset(&networks, &called);
+        assert_ne!(rules, Ruleset::empty(Layout::Nftables));
+        rules
+    }
+
+    fn on_a_host_that_routes_by_source<F: Future<Output = ()>>(
+        body: impl FnOnce() -> F + Send + 'static,
+    ) {
+        in_namespace(|| {
+            ip("-4 rule add from 203.0.113.7 table 200 pref 1000");
+            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(body());
+        });
+    }
+
+    /// With a twin of the only rule that goes by a source.
+    fn led_by_one(before: &str) -> String {
+        let rule = "1000:\tfrom 203.0.113.7 lookup 200";
+        let line = before.lines().find(|line| line.starts_with(rule)).expect("it is there");
+        let twin = "1000:\tfrom all fwmark 0x200/0x1e00 lookup 200 proto 112";
+        before.replace(line, &format!("{line}\n{twin}"))
+    }
+
+    fn ip(arguments: &str) -> String {
+        let output = Command::new("ip").args(arguments.split(' ')).output().expect("there is ip");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ip {arguments}: {said}");
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| line.trim_end().to_owned() + "\n")
+            .collect()
+    }
 }

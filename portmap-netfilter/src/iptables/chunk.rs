@@ -1,16 +1,10 @@
 //! Cutting a commit that the kernel would not take at once.
 
-use std::{fmt::Write as _, fs};
+use std::fmt::Write as _;
 
 /// How many rules a commit may have in a user namespace, where iptables-nft cannot enlarge its socket's buffer and
 /// fails above some 263 of them ("Message too long", measured with 1.8.9).
 pub(super) const RULES: usize = 200;
-
-/// Whether this process is in a user namespace: the first one maps every number to itself.
-pub(super) fn in_user_namespace() -> bool {
-    fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
-}
 
 /// The same input with at most `most` rules a commit. The chains are declared in a table's first commit, which
 /// flushes them; the rest is appended.

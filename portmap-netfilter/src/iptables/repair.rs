@@ -9,6 +9,9 @@ use portmap_rules::{
 
 use super::{Difference, DifferenceKind, saved::Saved};
 
+/// How the name of a chain ends that is some owner's passage, as [`portmap_rules::compile_passage`] has it.
+const PASSAGE: &str = "-OPEN";
+
 /// What is wrong in one family, and the changes that put it right.
 #[derive(Debug, Default)]
 pub(super) struct Repair {
@@ -88,7 +91,8 @@ impl Repair {
         }
     }
 
-    /// Ours stand first, in order, each once; the others' stay as they are.
+    /// Ours stand first, in order, each once; the others' stay as they are. Where ours lead to a passage, those of other
+    /// owners' passages may stand before them: each wants to be first, and none drops anything.
     fn shared(
         &mut self,
         found: &[&str],
@@ -98,7 +102,9 @@ impl Repair {
     ) {
         let texts: Vec<String> = wanted.iter().map(text).collect();
         let count = |rule: &str| found.iter().filter(|found| **found == rule).count();
-        let first = texts.iter().map(String::as_str).eq(found.iter().copied().take(texts.len()));
+        let ahead = other_passages(found, &texts);
+        let present = found.iter().copied().skip(ahead).take(texts.len());
+        let first = texts.iter().map(String::as_str).eq(present);
         let once = texts.iter().all(|rule| count(rule) == 1);
         let stale: Vec<&Rule> = others
             .iter()
@@ -173,6 +179,57 @@ fn distinct<'a>(rules: impl Iterator<Item = &'a Rule>) -> Vec<&'a Rule> {
     rules.filter(|rule| known.insert(*rule)).collect()
 }
 
+/// How many rules stand first that lead to other owners' passages, where what is wanted leads to one.
+fn other_passages(found: &[&str], wanted: &[String]) -> usize {
+    if wanted.is_empty() || !wanted.iter().all(|rule| leads_to_passage(rule)) {
+        return 0;
+    }
+    let is_other = |rule: &&&str| leads_to_passage(rule) && !wanted.iter().any(|own| own == **rule);
+    found.iter().take_while(is_other).count()
+}
+
+/// Whether a rule does nothing but call some owner's passage.
+fn leads_to_passage(rule: &str) -> bool {
+    let chain = rule.strip_prefix("-j ");
+    chain.is_some_and(|chain| chain.ends_with(PASSAGE) && !chain.contains(' '))
+}
+
 fn text(rule: &Rule) -> String {
     rule.text(Layout::Iptables).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use portmap_rules::{Entrance, compile_passage};
+
+    use super::*;
+
+    #[test]
+    fn passages_of_several_owners_stand_beside_each_other() {
+        let entrances = [(Family::Ipv4, Entrance::Forward)].into();
+        let bridges = ["br0".parse().unwrap()];
+        let wanted = compile_passage(&bridges, &entrances, &"P".parse().unwrap());
+        let rules = "-A P-OPEN -o br0 -m conntrack --ctstate DNAT -j ACCEPT\n\
+                     -A P-OPEN -i br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n";
+        let places = |forward: &[&str]| {
+            let calls: String = forward.iter().map(|rule| format!("-A FORWARD {rule}\n")).collect();
+            let text = format!("*filter\n:FORWARD DROP [0:0]\n:P-OPEN - [0:0]\n{calls}{rules}");
+            let repair = Repair::new(Family::Ipv4, &Saved::parse(&text), &wanted, &[]);
+            let places = repair.differences.iter().map(|it| it.chain.to_string());
+            places.collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(places(&["-j P-OPEN", "-j DROP"]), none);
+        assert_eq!(places(&["-j A-OPEN", "-j B-OPEN", "-j P-OPEN", "-j DROP"]), none);
+        for wrong in [
+            &["-j DROP", "-j P-OPEN"][..],
+            &["-j A-OPEN", "-j DROP", "-j P-OPEN"],
+            &["-s 192.0.2.1/32 -j A-OPEN", "-j P-OPEN"],
+            &["-j A-OPEN", "-j P-OPEN", "-j P-OPEN"],
+            &["-j A-OPEN"],
+            &[],
+        ] {
+            assert_eq!(places(wrong), ["FORWARD"], "{wrong:?}");
+        }
+    }
 }

@@ -2,18 +2,20 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Seek as _},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    io::{self, PipeWriter, Read as _, Seek as _, Write as _},
     path::Path,
     process::{Command, Output, Stdio},
 };
 
 use nix::{
     errno::Errno,
-    libc::{MFD_NOEXEC_SEAL, MSG_NOSIGNAL},
-    sys::memfd::{MFdFlags, memfd_create},
+    libc::MFD_NOEXEC_SEAL,
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        signal::{SigSet, SigmaskHow, Signal},
+        signalfd::{SfdFlags, SignalFd},
+    },
 };
-use socket2::SockRef;
 
 use super::{IptablesError, lock_file};
 use crate::authors::Authors;
@@ -32,18 +34,19 @@ pub(super) fn restore(tool: &Path, input: &str, authors: &Authors) -> Result<(),
 
 /// Runs a tool that reads `input`, and gives what it says to its standard error.
 ///
-/// Its standard input is a socket: a write to a pipe that it reads no more would raise SIGPIPE, which ends a process whose
-/// author has not thought of it. It is given nothing to do before it is known as an author. What it says goes to memory:
-/// it may say much before it has read all, and nobody reads meanwhile.
+/// Its standard input is a pipe: SELinux may put `/dev/null` in the place of a socket, by which a tool would be told to do
+/// nothing, and succeed. It is given nothing to do before it is known as an author. What it says goes to memory: it may say
+/// much before it has read all, and nobody reads meanwhile.
 fn feed(mut command: Command, input: &[u8], authors: &Authors) -> io::Result<Output> {
-    let (ours, theirs) = UnixStream::pair()?;
+    let (theirs, ours) = io::pipe()?;
     let mut said = memory_file()?;
-    let spawned = command.stdin(OwnedFd::from(theirs)).stderr(said.try_clone()?).spawn();
+    let spawned = command.stdin(theirs).stderr(said.try_clone()?).spawn();
     // It has the other end too. As long as anybody has, a tool that has ended is not seen to.
     drop(command);
     let mut child = spawned?;
     authors.add(child.id());
-    write(ours, input);
+    // Not before it is started: it would inherit what is blocked.
+    without_sigpipe(|| write(ours, input));
     let status = child.wait()?;
     let mut stderr = Vec::new();
     said.rewind()?;
@@ -52,14 +55,31 @@ fn feed(mut command: Command, input: &[u8], authors: &Authors) -> io::Result<Out
 }
 
 /// Writes all of it, or as much as is read: a tool that stops reading says why.
-fn write(socket: UnixStream, mut input: &[u8]) {
-    while !input.is_empty() {
-        match SockRef::from(&socket).send_with_flags(input, MSG_NOSIGNAL) {
-            Ok(sent) => input = &input[sent..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
+fn write(mut pipe: PipeWriter, input: &[u8]) {
+    let _ = pipe.write_all(input);
+}
+
+/// Does something on this thread that may raise SIGPIPE, and has nobody hear of it: it ends a process whose author has not
+/// thought of it.
+fn without_sigpipe<T>(body: impl FnOnce() -> T) -> T {
+    let mut sigpipe = SigSet::empty();
+    sigpipe.add(Signal::SIGPIPE);
+    let before = sigpipe.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let done = body();
+    // Where that fails it stays blocked, on this thread.
+    if let Ok(before) = before
+        && take_pending(&sigpipe).is_ok()
+    {
+        let _ = before.thread_set_mask();
     }
+    done
+}
+
+/// Takes signals that wait until they are no longer blocked.
+fn take_pending(signals: &SigSet) -> nix::Result<()> {
+    let pending = SignalFd::with_flags(signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+    while pending.read_signal()?.is_some() {}
+    Ok(())
 }
 
 /// A file without a name, in memory.
@@ -123,6 +143,8 @@ fn number(said: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::{SigHandler, signal};
+
     use super::*;
 
     /// As much as no pipe or socket takes at once.
@@ -136,22 +158,43 @@ mod tests {
         feed(command, input.as_bytes(), &Authors::default())
     }
 
+    /// The tests' main function has SIGPIPE ignored; so it takes a process in which it ends one.
     #[test]
     fn a_tool_that_ends_before_it_has_read_all_raises_no_signal() {
-        use nix::sys::signal::{SigSet, Signal};
-        // Blocked, it stays pending instead of being ignored, as the tests' main function has it.
-        let mut signals = SigSet::empty();
-        signals.add(Signal::SIGPIPE);
-        signals.thread_block().unwrap();
+        const CHILD: &str = "PORTMAP_TEST_SIGPIPE";
+        const NAME: &str =
+            "iptables::run::tests::a_tool_that_ends_before_it_has_read_all_raises_no_signal";
+        if std::env::var_os(CHILD).is_none() {
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            let child = child.args(["--exact", NAME]).env(CHILD, "1");
+            let output = child.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+            return;
+        }
+        #[expect(
+            unsafe_code,
+            reason = "how a signal is dealt with is the process's, and this one's"
+        )]
+        // SAFETY: the default action is no function that could do anything wrong.
+        unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.unwrap();
         for script in ["echo no >&2; exit 3", "exec <&-; echo no >&2; exit 3", "read line; exit 3"]
         {
             let output = run(script, &long_input()).unwrap();
             assert_eq!(output.status.code(), Some(3));
+            assert!(!SigSet::thread_get_mask().unwrap().contains(Signal::SIGPIPE));
         }
-        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:")).unwrap();
-        let pending = u64::from_str_radix(pending.trim(), 16).unwrap();
-        assert_eq!(pending & 1 << (Signal::SIGPIPE as i32 - 1), 0);
+    }
+
+    #[test]
+    fn a_tool_reads_a_pipe_and_has_no_signal_blocked() {
+        let script = "for _ in 1 2; do cat >/dev/null; done\n\
+                      test -p /dev/stdin && grep SigBlk: /proc/self/status >&2";
+        for _ in 0..2 {
+            let output = run(script, &long_input()).unwrap();
+            assert!(output.status.success());
+            assert_eq!(output.stderr, b"SigBlk:\t0000000000000000\n");
+        }
     }
 
     #[test]

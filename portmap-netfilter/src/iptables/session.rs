@@ -8,7 +8,7 @@ use super::{
     Difference, IptablesError, IptablesTools, IptablesVariant, chunk, entrance, leftover,
     repair::Repair, run, saved::Saved,
 };
-use crate::authors::Authors;
+use crate::{authors::Authors, user_namespace};
 
 /// The tools, and what is known of where they run.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(tools: IptablesTools, authors: Authors) -> Self {
-        let short_commits = tools.variant == IptablesVariant::Nft && chunk::in_user_namespace();
+        let short_commits = tools.variant == IptablesVariant::Nft && user_namespace::is_inner();
         Self { tools, authors, short_commits }
     }
 
@@ -43,7 +43,8 @@ impl Session {
     /// the first one is put back.
     ///
     /// What a killed process left goes once the first rules are in force, not before: what guards its ports must not go
-    /// before what leads there. The signs of it are gone by that time, so they are read first.
+    /// before what leads there. The signs of it are gone by that time, so they are read first. It goes as well where the
+    /// first rules failed and are taken back.
     pub(super) fn enforce(
         &self,
         before: &[&Ruleset],
@@ -56,8 +57,12 @@ impl Session {
             (Ok(_), _) => self.sweep(&left),
             (Err(_), [first, rest @ ..]) if *first != wanted => {
                 let others: Vec<_> = rest.iter().copied().chain([wanted]).collect();
-                if let Err(undo) = self.reconcile(first, &others) {
-                    tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
+                match self.reconcile(first, &others) {
+                    // Nobody looks for it again: the chains that told of it are gone.
+                    Ok(_) => self.sweep(&left),
+                    Err(undo) => {
+                        tracing::error!(error = %undo, "iptables could not be put back: part of a change is in force");
+                    }
                 }
             }
             (Err(_), _) => {}

@@ -2,13 +2,15 @@
 
 use std::mem;
 
-use portmap_core::{Error, ErrorKind};
+use portmap_core::{Error, ErrorKind, WithCauses};
 use portmap_rules::{Edit, Interface, Network};
+
+use tracing::warn;
 
 use super::{
     NetworkLease,
     order::{Order, Reply},
-    task::{Task, is_overdue},
+    task::Task,
 };
 
 impl Task {
@@ -34,7 +36,22 @@ impl Task {
             self.leaving.remove(place);
             return Ok(());
         }
-        self.change(Edit { attach: vec![network.clone()], ..Edit::default() }).await?;
+        if self.overdue.keep(bridge) && !self.ledger.networks().contains(&network) {
+            // What is there is another network, which has to go first after all.
+            if let Err(error) = self.withdraw(bridge).await {
+                self.overdue.push(Order::Detach { bridge, reply: None });
+                return Err(error);
+            }
+        }
+        self.enter(network).await
+    }
+
+    /// Has a network in force. Where the books have it already, what could not be detached is looked after again.
+    async fn enter(&mut self, network: Network) -> Result<(), Error> {
+        let bridge = network.bridge();
+        if !self.ledger.networks().contains(&network) {
+            self.change(Edit { attach: vec![network.clone()], ..Edit::default() }).await?;
+        }
         // Only now: a setting that lets packets to 127.0.0.1 pass has its guard in force.
         let set = self.kernel.settings.attach(&network, self.ledger.policy());
         if set.is_err() {
@@ -55,8 +72,14 @@ impl Task {
         }
         let done = self.withdraw(bridge).await;
         self.tell_networks();
-        if is_overdue(reply, done) {
+        if let Err(error) = &done {
+            warn!(%bridge, error = %WithCauses(error), "a network could not be detached; it is tried again");
+            // The lease is gone, whether or not anybody hears of it.
             self.overdue.push(Order::Detach { bridge, reply: None });
+        }
+        if let Some(reply) = reply {
+            // Nobody may be waiting any more.
+            let _ = reply.send(done);
         }
     }
 

@@ -80,12 +80,21 @@ impl Backend {
         Ok(())
     }
 
+    /// Whether what is in force is not known, and a [`reconcile`](Self::reconcile) has to settle it.
+    pub(super) const fn in_doubt(&self) -> bool {
+        matches!(self, Self::Nftables(settled) if settled.in_doubt())
+    }
+
     /// Puts right what differs from `wanted`, and says what it was. Nobody else can change an owned table of nftables: it is
-    /// not looked at.
+    /// not looked at, but written anew where what is in force is not known.
     pub(super) async fn reconcile(&mut self, wanted: &Ruleset) -> Result<Vec<Difference>, Error> {
         match self {
             Self::Iptables(owned) if wanted.is_empty() && owned.is_empty() => Ok(Vec::new()),
             Self::Iptables(owned) => Ok(owned.enforce(wanted.clone()).await?),
+            Self::Nftables(settled) if settled.in_doubt() => {
+                settled.rewrite(wanted.clone()).await?;
+                Ok(Vec::new())
+            }
             Self::Nftables(settled) if settled.handle().is_exposed() && !wanted.is_empty() => {
                 let differences = settled.handle().compare(Arc::new(wanted.clone())).await?;
                 if !differences.is_empty() {

@@ -101,7 +101,8 @@ impl NetworkLease {
     ///
     /// # Errors
     /// [`Busy`](ErrorKind::Busy) as long as one of its containers is published: the network is detached with the last
-    /// of these then. Or what the kernel refuses.
+    /// of these then. Or what the kernel refuses; it is tried again then, in the background, until it succeeds or the
+    /// network is attached again.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop it: it goes on in the background.

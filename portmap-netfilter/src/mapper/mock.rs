@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portmap_core::{Error, ErrorKind};
-use portmap_rules::{ForeignDrop, Policy, TableFamily, TableId};
+use portmap_rules::{ForeignDrop, Network, Policy, TableFamily, TableId};
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::{
@@ -124,4 +124,31 @@ async fn a_change_that_fails_is_followed_by_a_look() {
     assert_eq!(mapper.networks(), []);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(mock.script(|script| script.looks.len()), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detachment_that_fails_is_tried_again_though_somebody_waited_for_it() {
+    let (mapper, mock) = mapper("DETACH");
+    let lease = mapper.attach("br0=192.0.2.0/24".parse().unwrap()).await.unwrap();
+    mock.script(|script| script.failing_changes = 1);
+    lease.detach().await.expect_err("it fails");
+    assert_eq!(mapper.networks().len(), 1);
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(mapper.networks(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_comes_back_before_it_was_detached_stays() {
+    let (mapper, mock) = mapper("BACK");
+    let [same, other] = ["br0=192.0.2.0/24", "br0=198.51.100.0/24"].map(|it| it.parse().unwrap());
+    let mut lease = mapper.attach(Network::clone(&same)).await.unwrap();
+    for network in [same, other] {
+        mock.script(|script| script.failing_changes = 1);
+        lease.detach().await.expect_err("it fails");
+        lease = mapper.attach(Network::clone(&network)).await.unwrap();
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(mapper.networks(), [network]);
+    }
+    lease.detach().await.unwrap();
+    assert_eq!(mapper.networks(), []);
 }

@@ -1,7 +1,8 @@
-//! Withdrawals that failed, and that nobody waits for any more.
+//! Withdrawals that failed, and that nobody can ask for again.
 
 use std::{future::pending, mem, time::Duration};
 
+use portmap_rules::Interface;
 use tokio::time::{Instant, sleep_until};
 
 use super::order::Order;
@@ -23,6 +24,18 @@ impl Overdue {
     pub(super) fn push(&mut self, order: Order) {
         self.orders.push(order);
         self.due.get_or_insert_with(|| Instant::now() + AGAIN);
+    }
+
+    /// Takes back the detachment of a network: whether there was one.
+    pub(super) fn keep(&mut self, bridge: Interface) -> bool {
+        let before = self.orders.len();
+        self.orders.retain(
+            |order| !matches!(order, Order::Detach { bridge: gone, .. } if *gone == bridge),
+        );
+        if self.orders.is_empty() {
+            self.due = None;
+        }
+        self.orders.len() < before
     }
 
     /// Returns when it is time to try again; never while there is nothing to try.

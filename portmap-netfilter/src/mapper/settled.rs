@@ -20,6 +20,11 @@ impl SettledNftables {
         Self { nftables, in_doubt: false }
     }
 
+    /// Whether what is in force is not known.
+    pub(super) const fn in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
     pub(super) const fn handle(&self) -> &Nftables {
         &self.nftables
     }
@@ -84,14 +89,19 @@ impl SettledNftables {
 
 #[cfg(all(test, feature = "netns"))]
 mod tests {
+    use std::sync::Arc;
+
     use portmap_core::{Binding, HostAddr, Protocol};
     use portmap_rules::{Layout, Network, Policy, compile};
     use tokio::runtime::Builder;
 
     use super::*;
-    use crate::netlink::{
-        Socket,
-        lossy::{Fate, Fates, Lossy, in_namespace},
+    use crate::{
+        mapper::backend::Backend,
+        netlink::{
+            Socket,
+            lossy::{Fate, Fates, Lossy, in_namespace},
+        },
     };
 
     #[test]
@@ -127,6 +137,27 @@ mod tests {
                     nftables.pass_over(&after, || before.clone(), back).await.unwrap();
                 });
             }
+        }
+    }
+
+    #[test]
+    fn a_look_settles_what_is_not_known() {
+        for fate in [Fate::Unheard, Fate::Vanished] {
+            on_a_lossy_way(move |way, mut nftables| async move {
+                let (none, one) = (rules(&[]), rules(&[8080]));
+                nftables.change(&nothing(), Ruleset::diff(&nothing(), &none)).await.unwrap();
+                way.are([fate, Fate::Unsent]);
+                nftables.change(&none, Ruleset::diff(&none, &one)).await.unwrap_err();
+                let mut backend = Backend::Nftables(nftables);
+                assert!(backend.in_doubt());
+                way.are([Fate::Unsent]);
+                backend.reconcile(&none).await.unwrap_err();
+                assert!(backend.in_doubt());
+                backend.reconcile(&none).await.unwrap();
+                assert!(!backend.in_doubt());
+                let found = backend.nftables().unwrap().compare(Arc::new(none)).await.unwrap();
+                assert_eq!(found, []);
+            });
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) struct Task {
     pub(super) reservations: HashMap<Entry, Reservation>,
     /// Networks whose leases are gone, and whose containers are not.
     pub(super) leaving: Vec<Interface>,
-    /// What could not be withdrawn, and nobody waits for any more.
+    /// What could not be withdrawn, and nobody can ask for again.
     pub(super) overdue: Overdue,
     pub(super) lookout: Lookout,
     /// What the lookout goes by.
@@ -157,6 +157,9 @@ impl Task {
                 // All of it is undone, where that could be.
                 self.lookout.soon();
                 return Err(error);
+            }
+            if self.kernel.backend.in_doubt() {
+                self.lookout.soon();
             }
             self.keep_watch().await;
         }

@@ -32,6 +32,19 @@ pub(crate) fn fold<A>(
     start: impl Fn() -> A,
     mut each: impl FnMut(&mut A, Attrs<'_>),
 ) -> io::Result<A> {
+    fold_with_heads(transport, request, start, |made, _, attrs| each(made, attrs))
+}
+
+/// The same, for messages that tell something before their attributes.
+///
+/// # Errors
+/// As [`fold`].
+pub(crate) fn fold_with_heads<A>(
+    transport: &(impl Transport + ?Sized),
+    request: &[u8],
+    start: impl Fn() -> A,
+    mut each: impl FnMut(&mut A, [u8; 4], Attrs<'_>),
+) -> io::Result<A> {
     for _ in 0..TRIES {
         if let Some(made) = attempt(transport, request, start(), &mut each)? {
             return Ok(made);
@@ -45,7 +58,7 @@ fn attempt<A>(
     transport: &(impl Transport + ?Sized),
     request: &[u8],
     mut made: A,
-    each: &mut impl FnMut(&mut A, Attrs<'_>),
+    each: &mut impl FnMut(&mut A, [u8; 4], Attrs<'_>),
 ) -> io::Result<Option<A>> {
     clear(transport)?;
     transport.send(request)?;
@@ -53,9 +66,9 @@ fn attempt<A>(
     while let Some(datagram) = transport.receive()? {
         for reply in replies(&datagram) {
             match reply {
-                Reply::Message { interrupted, attrs, .. } => {
+                Reply::Message { interrupted, head, attrs, .. } => {
                     consistent &= !interrupted;
-                    each(&mut made, attrs);
+                    each(&mut made, head, attrs);
                 }
                 Reply::Done { error: Some(error), .. } => return Err(error),
                 Reply::Done { interrupted, .. } => {

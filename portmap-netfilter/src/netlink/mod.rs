@@ -13,7 +13,7 @@ mod transport;
 mod writer;
 
 pub(crate) use ask::{Answer, ask};
-pub(crate) use dump::{dump, fold};
+pub(crate) use dump::{dump, fold, fold_with_heads};
 pub(crate) use protocol::number;
 pub(crate) use reply::{Ack, Attrs, Reply, replies};
 pub(crate) use socket::Socket;

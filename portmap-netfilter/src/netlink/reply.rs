@@ -31,7 +31,9 @@ pub(crate) enum Reply<'a> {
         port: u32,
         /// Whether what is dumped changed meanwhile.
         interrupted: bool,
-        /// What stands behind the `nfgenmsg`.
+        /// The `nfgenmsg`, or what else a subsystem's messages begin with.
+        head: [u8; 4],
+        /// What stands behind it.
         attrs: Attrs<'a>,
     },
 }
@@ -110,6 +112,7 @@ fn reply(message: &[u8]) -> Reply<'_> {
             kind,
             port: buffer.port_number(),
             interrupted,
+            head: payload.first_chunk().copied().unwrap_or_default(),
             attrs: Attrs(payload.get(4..).unwrap_or_default()),
         },
     }

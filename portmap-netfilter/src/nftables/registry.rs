@@ -28,6 +28,10 @@ impl Registry {
         self.0.keys()
     }
 
+    pub(super) fn has(&self, table: &TableId) -> bool {
+        self.0.contains_key(table)
+    }
+
     /// Whether [`note`](Self::note) would change anything.
     pub(super) const fn concerns(change: &Change) -> bool {
         matches!(

@@ -9,7 +9,7 @@ use super::{
     NftablesError, NftablesObject, TableOwner,
     batch::{Batch, Part},
     count,
-    encode::encode,
+    encode::{Sweep, encode},
     registry::Registry,
     undo::undo,
 };
@@ -64,6 +64,34 @@ impl Session {
 
     /// Makes `rules` of whatever there is of this session's tables.
     pub(super) fn rewrite(&mut self, rules: &Ruleset) -> Result<(), NftablesError> {
+        loop {
+            let rewritten = self.rewrite_known(rules);
+            let Some(table) = rewritten.as_ref().err().and_then(|error| self.disproved(error))
+            else {
+                return rewritten;
+            };
+            // One less each time.
+            self.in_doubt.remove(&table);
+        }
+    }
+
+    /// The table that an error says was not made: asked for as owned by this session, the kernel would know it as that.
+    /// It is somebody else's, or the kernel knows no owners.
+    fn disproved(&self, error: &NftablesError) -> Option<TableId> {
+        let NftablesError::Refused { deleting: false, object, source, .. } = error else {
+            return None;
+        };
+        let NftablesObject::Table(table) = &**object else { return None };
+        (self.is_unsure_of(table) && lacks_owners(source)).then(|| table.clone())
+    }
+
+    /// Whether it is not known whether an owned table was made.
+    fn is_unsure_of(&self, table: &TableId) -> bool {
+        let may_be = self.owner == TableOwner::Socket && !self.unowned;
+        may_be && self.in_doubt.contains(table) && !self.registry.has(table)
+    }
+
+    fn rewrite_known(&mut self, rules: &Ruleset) -> Result<(), NftablesError> {
         let stale: BTreeSet<_> = self.registry.tables().chain(&self.in_doubt).cloned().collect();
         let gone = stale.iter().filter(|table| !rules.tables().contains_key(*table));
         // Each table is swept before it is made.
@@ -85,7 +113,11 @@ impl Session {
             return applied;
         };
         let NftablesObject::Table(table) = &**object else { return applied };
-        if self.owner == TableOwner::Nobody || self.unowned || !lacks_owners(source) {
+        if self.owner == TableOwner::Nobody
+            || self.unowned
+            || self.is_unsure_of(table)
+            || !lacks_owners(source)
+        {
             return applied;
         }
         tracing::warn!(
@@ -99,7 +131,7 @@ impl Session {
 
     fn attempt(&mut self, transaction: &Transaction) -> Result<(), NftablesError> {
         let owner = if self.unowned { TableOwner::Nobody } else { self.owner };
-        let sweep = |_: &TableId| self.unowned;
+        let sweep = |_: &TableId| self.unowned.then_some(Sweep::Any);
         let mut encoded = encode(transaction, &self.registry, owner, sweep)?;
         let parts = encoded.batch.parts(self.socket.limit());
         for (place, part) in parts.iter().enumerate() {
@@ -128,7 +160,11 @@ impl Session {
     ) -> Result<(), NftablesError> {
         let owner = if self.unowned { TableOwner::Nobody } else { self.owner };
         let nothing = Registry::default();
-        let sweep = |table: &TableId| self.unowned || stale.contains(table);
+        let sweep = |table: &TableId| match () {
+            () if self.is_unsure_of(table) => Some(Sweep::Owned),
+            () if self.unowned || stale.contains(table) => Some(Sweep::Any),
+            () => None,
+        };
         let mut encoded = encode(transaction, &nothing, owner, sweep)?;
         let parts = encoded.batch.parts(self.socket.limit());
         for (place, part) in parts.iter().enumerate() {
@@ -165,7 +201,7 @@ impl Session {
             let mut registry = self.registry.clone();
             let added = |change: &&Change| matches!(change, Change::AddSet { .. });
             transaction.changes().iter().filter(added).for_each(|change| registry.note(change));
-            let Ok(mut encoded) = encode(&inverse, &registry, self.owner, |_| false) else {
+            let Ok(mut encoded) = encode(&inverse, &registry, self.owner, |_| None) else {
                 return false;
             };
             let parts = encoded.batch.parts(self.socket.limit());
@@ -311,6 +347,29 @@ mod tests {
                     session.apply(&changes(1, "called")).expect("nothing is left");
                 });
             }
+        }
+    }
+
+    #[test]
+    fn a_table_of_somebody_else_is_not_taken_for_one_that_was_not_answered() {
+        let empty = || Ruleset::empty(Layout::Nftables);
+        for rules in [empty(), empty().apply(&changes(1, "called"))] {
+            in_namespace(move || {
+                let open = || Socket::open().expect("there is netfilter");
+                let mut other = Session::new(open(), TableOwner::Nobody);
+                let theirs = empty().apply(&changes(10, "called"));
+                other.apply(&changes(10, "called")).expect("it is taken");
+                let fates = Fates::default();
+                let mut session = Session::new(Lossy::new(open(), &fates), TableOwner::Socket);
+                // Neither was there anything of it, nor does the kernel lack owners.
+                fates.are([Fate::Vanished]);
+                session.apply(&changes(1, "called")).expect_err("it is not answered");
+                let rewritten = session.rewrite(&rules);
+                assert_eq!(rewritten.is_err(), !rules.is_empty(), "{rewritten:?}");
+                assert!(!session.is_exposed());
+                drop(session);
+                assert_eq!(other.compare(&theirs).expect("it is listed"), []);
+            });
         }
     }
 

@@ -6,15 +6,21 @@ use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use super::name;
-use crate::netlink::{Attrs, Message, Socket, Writer, dump};
+use crate::{
+    netlink::{Attrs, Message, Socket, Writer, fold_with_heads},
+    user_namespace,
+};
 
 // From linux/sock_diag.h and linux/unix_diag.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const AF_UNIX: u8 = 1;
+const SOCK_DGRAM: u8 = 2;
 const UDIAG_SHOW_NAME: u32 = 0x01;
 const UDIAG_SHOW_UID: u32 = 0x40;
 const UNIX_DIAG_NAME: u16 = 0;
 const UNIX_DIAG_UID: u16 = 7;
+/// As whom a user namespace shows everybody whom it has no number for: the host's root, say.
+const OVERFLOW_UID: u32 = 65534;
 /// What stands in an answer between the first four bytes and the attributes: the socket's inode, and a cookie.
 const INODE_AND_COOKIE: usize = 12;
 
@@ -28,7 +34,8 @@ pub(super) struct Process {
 /// Who has taken an owner's address.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NameHolder {
-    /// The user whose socket it is, as this user namespace has it; the kernel tells since Linux 5.3.
+    /// The user whose socket it is, as this user namespace has it; `None` where it has none for that one, or where the
+    /// kernel does not tell, as before Linux 5.3.
     uid: Option<u32>,
     /// `None` where it may not be seen.
     process: Option<Process>,
@@ -37,20 +44,26 @@ pub(super) struct NameHolder {
 impl NameHolder {
     /// Looks for the socket that has the address of a prefix in the network namespace of the calling thread.
     pub(super) fn find(owned: &str) -> Option<Self> {
-        let (inode, uid) = match socket(owned) {
-            Ok(found) => found?,
+        let found = match sockets(owned) {
+            Ok(found) => found,
             Err(error) => {
                 tracing::debug!(%error, "the kernel does not list Unix sockets");
                 return None;
             }
         };
+        // Should there be several, who may be more than an ordinary user counts.
+        let (inode, uid) = found.into_iter().min_by_key(|(_, uid)| is_ordinary(*uid))?;
         Some(Self { uid, process: process_with(inode) })
     }
 
     /// Whether it is surely the process of an ordinary user.
     pub(super) fn is_ordinary(&self) -> bool {
-        self.uid.is_some_and(|uid| uid != 0)
+        is_ordinary(self.uid)
     }
+}
+
+fn is_ordinary(uid: Option<u32>) -> bool {
+    uid.is_some_and(|uid| uid != 0)
 }
 
 impl fmt::Display for NameHolder {
@@ -83,8 +96,10 @@ impl fmt::Display for Process {
     }
 }
 
-/// The inode and the user of the socket that has a prefix's address.
-fn socket(owned: &str) -> io::Result<Option<(u32, Option<u32>)>> {
+/// The inode and the user of the socket that has a prefix's address. There is one; but the listing is no snapshot.
+///
+/// Each type of socket has addresses of its own: one of another type has nothing that an owner could have.
+fn sockets(owned: &str) -> io::Result<Vec<(u32, Option<u32>)>> {
     let socket = Socket::open_to(NETLINK_SOCK_DIAG)?;
     let mut request = Writer::default();
     let head = Message {
@@ -98,15 +113,19 @@ fn socket(owned: &str) -> io::Result<Option<(u32, Option<u32>)>> {
     let asked = [u32::MAX, 0, UDIAG_SHOW_NAME | UDIAG_SHOW_UID, u32::MAX, u32::MAX];
     request.message(head, |writer| asked.iter().for_each(|word| writer.raw(&word.to_ne_bytes())));
     let wanted = [b"\0", name::of(owned).as_bytes()].concat();
-    let found = dump(&socket, request.bytes(), |Attrs(told)| {
+    let has_unknown_users = user_namespace::is_inner();
+    let read = |[_, kind, ..]: [u8; 4], told: &[u8]| {
         let attrs = Attrs(told.get(INODE_AND_COOKIE..)?);
         let number = |bytes: &[u8]| Some(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?));
-        let is_it = attrs.find(UNIX_DIAG_NAME)? == wanted;
-        is_it.then(|| {
-            number(told).map(|inode| (inode, attrs.find(UNIX_DIAG_UID).and_then(number)))
-        })?
-    })?;
-    Ok(found.into_iter().next())
+        if kind != SOCK_DGRAM || attrs.find(UNIX_DIAG_NAME)? != wanted {
+            return None;
+        }
+        let uid = attrs.find(UNIX_DIAG_UID).and_then(number);
+        Some((number(told)?, uid.filter(|uid| !(has_unknown_users && *uid == OVERFLOW_UID))))
+    };
+    fold_with_heads(&socket, request.bytes(), Vec::new, |found, head, Attrs(told)| {
+        found.extend(read(head, told));
+    })
 }
 
 /// The first process that has a socket open, of those that may be looked at.

@@ -131,11 +131,17 @@ async fn one_owner() -> TestResult {
 /// Set where this binary is a process that takes an address, and asks for the lock of another prefix: its name then.
 pub(crate) const SQUATTER: &str = "PORTMAP_TEST_SQUATTER";
 
+/// By its being there, that it is to take the address of a stream socket: one of another kind.
+const STREAM: &str = "PORTMAP_TEST_STREAM";
+
 /// Takes the address of the prefix `portmap`, says who has that of `PORTMAP` for a user without privilege, and waits.
 pub(crate) fn squatter(name: &OsStr) -> TestResult {
     fs::write("/proc/self/comm", name.as_bytes())?;
     let address = net::SocketAddr::from_abstract_name("portmap/rules/portmap")?;
-    let _socket = net::UnixDatagram::bind_addr(&address)?;
+    let (_stream, _datagram) = match std::env::var_os(STREAM) {
+        Some(_) => (Some(net::UnixListener::bind_addr(&address)?), None),
+        None => (None, Some(net::UnixDatagram::bind_addr(&address)?)),
+    };
     let busy = OwnerLock::acquire(&"PORTMAP".parse()?).map(drop).map_err(|it| it.to_string());
     let mut stdout = io::stdout();
     writeln!(stdout, "{busy:?}")?;
@@ -145,8 +151,9 @@ pub(crate) fn squatter(name: &OsStr) -> TestResult {
 }
 
 /// Starts one as a user, with what it says.
-fn squat(user: &str) -> Result<(Child, String), Box<dyn std::error::Error>> {
+fn squat(user: &str, kind: Option<&str>) -> Result<(Child, String), Box<dyn std::error::Error>> {
     let mut child = Command::new("setpriv")
+        .envs(kind.map(|kind| (kind, "1")))
         .args(["--reuid", user, "--clear-groups"])
         .arg(std::env::current_exe()?)
         .env(SQUATTER, "\x1b[2Jevil")
@@ -159,7 +166,7 @@ fn squat(user: &str) -> Result<(Child, String), Box<dyn std::error::Error>> {
 }
 
 async fn squatted() -> TestResult {
-    let (mut squatter, said) = squat("65534")?;
+    let (mut squatter, said) = squat("65534", None)?;
     // Without privilege there is nothing but the address: then it is at least said who has it.
     let named = format!("(pid {})", squatter.id());
     assert!(said.contains(&named) && said.contains("evil"), "{said:?}");
@@ -176,12 +183,16 @@ async fn squatted() -> TestResult {
 
 /// An owner in another mount namespace, or of a version before there was a file.
 async fn older() -> TestResult {
-    let (mut owner, _) = squat("0")?;
+    // A user's socket of another kind has that address too, and makes it no user's.
+    let (mut stream, _) = squat("65534", Some(STREAM))?;
+    let (mut owner, _) = squat("0", None)?;
     let busy = OwnerLock::acquire(&"PORTMAP".parse()?).expect_err("it has an owner").to_string();
     let named = format!("\\u{{1b}}[2Jevil (pid {})", owner.id());
     assert!(busy.contains(&named), "{busy}");
     owner.kill()?;
     owner.wait()?;
     OwnerLock::acquire(&"PORTMAP".parse()?)?;
+    stream.kill()?;
+    stream.wait()?;
     Ok(())
 }

@@ -35,6 +35,11 @@ pub(crate) fn add(suite: &mut Suite) {
     });
     suite
         .test("what_a_killed_process_left_is_swept", NEEDS, async || for_each_variant(swept).await);
+    suite.test(
+        "what_a_killed_process_left_is_swept_though_the_first_change_fails",
+        NEEDS,
+        async || for_each_variant(swept_after_a_failure).await,
+    );
     suite.test("a_thousand_mappings_are_one_publish", NEEDS, async || {
         for_each_variant(thousand).await
     });
@@ -218,6 +223,44 @@ async fn swept(iptables: Iptables, host: Host) -> TestResult {
         assert_eq!(left, [&person[..], &other, &person].concat());
         host.run("-t nat -F; ip6${I#ip} -F; ip6${I#ip} -X")?;
     }
+    Ok(())
+}
+
+/// The first change of the next one is refused, after the chains of the killed one were rewritten.
+async fn swept_after_a_failure(iptables: Iptables, host: Host) -> TestResult {
+    let infix = if host.variant == IptablesVariant::Nft { "nft" } else { "legacy" };
+    let directory = std::env::temp_dir().join(format!("portmap-fails-{}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    for stem in ["iptables", "ip6tables"] {
+        let tool = format!("PATH=$PATH:/usr/sbin:/sbin; exec {stem}-{infix}");
+        let restore = format!(
+            "#!/bin/sh\ncase $1 in --version) {tool}-restore \"$@\";; esac\ninput=$(cat)\n\
+             case $input in *dead:beef*) echo refused >&2; exit 2;; esac\n\
+             printf '%s\\n' \"$input\" | ({tool}-restore \"$@\")\n"
+        );
+        let save = format!("#!/bin/sh\n{tool}-save \"$@\"\n");
+        for (name, text) in [("restore", restore), ("save", save)] {
+            let file = directory.join(format!("{stem}-{name}"));
+            fs::write(&file, text)?;
+            fs::set_permissions(file, fs::Permissions::from_mode(0o755))?;
+        }
+    }
+    let failing = Iptables::open(IptablesTools::within(&directory)?)?;
+    let dead = rules(&bindings()?)?;
+    let network = "br9=10.9.0.0/24,2001:db8:dead:beef::/64".parse()?;
+    let policy =
+        Policy { layout: Layout::Iptables, prefix: "DOCKER".parse()?, ..Policy::default() };
+    iptables.replace(nothing(), dead).await?;
+    let new = Arc::new(compile(&[network], &[], &policy)?);
+    let error = failing.replace(nothing(), new).await.expect_err("IPv6 is refused");
+    assert!(error.to_string().contains("refused"), "{error}");
+    fs::remove_dir_all(&directory)?;
+    let six = "ip6${I#ip} -S; ip6${I#ip} -t nat -S; ip6${I#ip} -t raw -S";
+    let left = host.run(&format!("-S; $I -t nat -S; $I -t raw -S; {six}"))?;
+    let left: Vec<&str> = left.lines().filter(|line| !line.starts_with("-P")).collect();
+    let person = ["-N DOCKER-USER", "-A DOCKER-USER -j RETURN"];
+    assert_eq!(left, [person, person].concat());
+    host.run("-F; ip6${I#ip} -F; ip6${I#ip} -X")?;
     Ok(())
 }
 

@@ -31,13 +31,22 @@ pub(super) struct Encoded<'a> {
     pub registry: Cow<'a, Registry>,
 }
 
+/// Which tables of a name go before one is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sweep {
+    /// Whatever there is that this socket may delete.
+    Any,
+    /// What this socket owns: any other is refused.
+    Owned,
+}
+
 /// Writes a transaction's messages. `sweep` says of which tables something may be there that has to go before: what a
 /// killed process has left, say.
 pub(super) fn encode<'a>(
     transaction: &Transaction,
     registry: &'a Registry,
     owner: TableOwner,
-    sweep: impl Fn(&TableId) -> bool,
+    sweep: impl Fn(&TableId) -> Option<Sweep>,
 ) -> Result<Encoded<'a>, NftablesError> {
     let mut encoder = Encoder {
         batch: Batch::default(),
@@ -59,7 +68,7 @@ struct Encoder<'a, 's> {
     batch: Batch,
     registry: Cow<'a, Registry>,
     owner: TableOwner,
-    sweep: &'s dyn Fn(&TableId) -> bool,
+    sweep: &'s dyn Fn(&TableId) -> Option<Sweep>,
 }
 
 /// What is made must not be there yet: nothing that we don't know of is ever taken for ours.
@@ -128,11 +137,14 @@ impl Encoder<'_, '_> {
 
     fn add_table(&mut self, place: usize, table: &TableId) {
         let name = table.name.as_str();
-        if (self.sweep)(table) {
+        if let Some(sweep) = (self.sweep)(table) {
             // To delete what may not be there: make sure that it is.
             for (kind, flags) in [(msg::NEWTABLE, NLM_F_CREATE), (msg::DELTABLE, 0)] {
                 self.batch.push(kind, flags, family(table), Origin::whole(place), |writer| {
                     writer.text(NFTA_TABLE_NAME, name);
+                    if kind == msg::NEWTABLE && sweep == Sweep::Owned {
+                        writer.be32(NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
+                    }
                 });
             }
         }
