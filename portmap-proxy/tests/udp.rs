@@ -18,10 +18,11 @@ use portmap_core::PortMapper;
 use portmap_proxy::{
     Carried, Dial, Exchanged, FailureCause, ForwardError, ProxyMapper, Session, SessionEnding,
 };
+use rustix::io::Errno;
 use support::{addr, publish_udp, request, udp_container};
 use tokio::{
     net::UdpSocket,
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{sleep, timeout},
 };
 use tower::{
@@ -302,6 +303,45 @@ async fn a_session_that_has_to_go_is_not_dialled_for_any_more() {
     // A dial has one of these itself and three in the services that it goes by; the mapper and the
     // binding have one each.
     assert_eq!(going_on.strong_count(), 4 * LIMIT + 2);
+}
+
+#[tokio::test]
+async fn where_no_local_port_is_left_an_open_session_goes_and_none_that_is_being_dialled() {
+    let container = udp_container().await;
+    let (dials, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let opened = Arc::clone(&gate);
+    let mapper = ProxyMapper::new().session_dial(service_fn(move |dial: Dial| {
+        let (number, gate) = (dials.fetch_add(1, Ordering::Relaxed), Arc::clone(&gate));
+        async move {
+            match number {
+                0 => gate.notified().await,
+                // As somebody's dial service may wrap it.
+                1 | 3 => return Err(std::io::Error::other(std::io::Error::from(Errno::AGAIN))),
+                _ => {}
+            }
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+            socket.set_nonblocking(true)?;
+            socket.connect(dial.addr())?;
+            Ok(socket)
+        }
+    }));
+    let lease = publish_udp(&mapper, &container).await;
+    client(addr(&lease)).await.send(b"slow").await.unwrap();
+    client(addr(&lease)).await.send(b"refused").await.unwrap();
+    let stats = || mapper.stats().remove(0);
+    let failed = async {
+        while stats().failed.total() == 0 {
+            sleep(SHORT / 100).await;
+        }
+    };
+    timeout(LONG, failed).await.expect("5 s passed");
+    assert_eq!(stats().evicted, 0);
+    exchange(&client(addr(&lease)).await, &container).await;
+    client(addr(&lease)).await.send(b"new").await.unwrap();
+    assert_eq!(receive(&container).await.0, b"new");
+    assert_eq!(stats().evicted, 1);
+    opened.notify_one();
+    assert_eq!(receive(&container).await.0, b"slow");
 }
 
 #[tokio::test]

@@ -22,8 +22,8 @@ use super::{
     socket::tune_session,
 };
 use crate::{
-    Dial, ForwardError, pressure::Pressure, serving::Target, settings::Settings, spare::Spare,
-    tcp::forward::connect, watch::Meter,
+    Dial, ForwardError, causes::errno, pressure::Pressure, serving::Target, settings::Settings,
+    spare::Spare, tcp::forward::connect, watch::Meter,
 };
 
 /// The innermost service for UDP: dials the container for a [`Session`], whose datagrams its listener then carries.
@@ -188,12 +188,13 @@ where
 }
 
 /// Linux says `EAGAIN` where connecting finds no port that is free, and `EADDRINUSE` where binding
-/// to port 0 does, which a dial service of the embedder's may do.
+/// to port 0 does, which a dial service of the embedder's may do. That or a layer may have wrapped
+/// the error.
 fn is_out_of_ports(error: &ForwardError) -> bool {
     let ForwardError::Dial { source, .. } = error else {
         return false;
     };
-    let errno = source.downcast_ref().and_then(Errno::from_io_error);
+    let errno = errno(source.as_ref()).map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::AGAIN | Errno::ADDRINUSE))
 }
 

@@ -1,9 +1,14 @@
 //! A session as its listener has it.
 
+use std::time::{Duration, Instant};
+
 use tokio::task::AbortHandle;
 
 use super::{Exchanged, SessionEnding, cutting::Cutting, session::Dialled, waiting::Waiting};
 use crate::{Side, share::SessionClaim};
+
+/// How long a dial for a session may take before it counts as one that may not come to anything.
+const DIALLED_SOON: Duration = Duration::from_secs(1);
 
 /// How far a session is.
 #[derive(Debug)]
@@ -18,6 +23,7 @@ pub(super) enum Peer {
 #[derive(Debug)]
 pub(super) struct Dialling {
     pub(super) waiting: Waiting,
+    begun: Instant,
     /// Who dials.
     pub(super) service: Option<AbortHandle>,
     /// The interface that its first datagram came in by; 0 where that is not told.
@@ -35,8 +41,10 @@ pub(super) struct Open {
 }
 
 impl Peer {
-    pub(super) fn opening(arrived_by: u32) -> Self {
-        Self::Opening(Dialling { waiting: Waiting::default(), service: None, arrived_by })
+    /// A session whose container begins to be dialled now.
+    pub(super) fn opening(arrived_by: u32, now: Instant) -> Self {
+        let waiting = Waiting::default();
+        Self::Opening(Dialling { waiting, begun: now, service: None, arrived_by })
     }
 
     pub(super) fn open(dialled: Dialled, arrived_by: u32, claim: SessionClaim) -> Self {
@@ -47,6 +55,14 @@ impl Peer {
             cutting_to_client: Cutting::default(),
             _claim: claim,
         }))
+    }
+
+    /// Whether its container has just begun to be dialled, however much its client has sent since.
+    pub(super) fn is_fresh_dial(&self, now: Instant) -> bool {
+        match self {
+            Self::Opening(dialling) => now.saturating_duration_since(dialling.begun) < DIALLED_SOON,
+            Self::Open(_) => false,
+        }
     }
 
     /// Closes its socket, and says how it was to who waits for it. Where it is not open yet, nobody dials for it any
@@ -65,5 +81,18 @@ impl Peer {
                 let _ = ended.send(Exchanged { observed, to_endpoint, to_client, ending });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dial_is_fresh_for_a_second() {
+        let begun = Instant::now();
+        let peer = Peer::opening(0, begun);
+        let fresh = [0, 999, 1000].map(|ms| peer.is_fresh_dial(begun + Duration::from_millis(ms)));
+        assert_eq!(fresh, [true, true, false]);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use portmap_core::HostSocket;
@@ -33,9 +33,6 @@ use crate::{
 
 /// How much may wait in all sessions of a listener that are being opened, in bytes: as much as its socket holds.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
-
-/// How long a dial for a session may take before it counts as one that may not come to anything.
-const DIALLED_SOON: Duration = Duration::from_secs(1);
 
 /// The socket of a published port, and the sessions of its clients.
 #[derive(Debug)]
@@ -115,25 +112,18 @@ impl Relay {
         self.counters.over_share();
         BUDGET.relieve(before, now);
         tell_used_up(&self.counters, before, now);
-        if !self.may_evict(now) {
+        // The descriptor of one that is being dialled for is free only once that was stopped: were they to go at once, a burst
+        // of new clients would have each end the one before, and nobody be served.
+        let will_do = |peer: &Peer| !peer.is_fresh_dial(now);
+        if !self.evict_if(will_do) {
             return None;
         }
-        self.evict();
         self.held.take(now).or_else(|| {
             let was_given_back = self.held() < before;
             was_given_back.then(|| {
-                self.evict();
+                self.evict_if(will_do);
                 self.held.take_over()
             })
-        })
-    }
-
-    /// Whether it is of use to end a session. Not if its container has just begun to be dialled: the descriptor is free only once
-    /// that was stopped, so that a burst of new clients would have each end the one before, and nobody be served.
-    fn may_evict(&self, now: Instant) -> bool {
-        self.sessions.next_evicted().is_some_and(|(peer, used)| match peer {
-            Peer::Open(_) => true,
-            Peer::Opening(..) => now.saturating_duration_since(used) >= DIALLED_SOON,
         })
     }
 
@@ -145,7 +135,7 @@ impl Relay {
     /// Begins a session for which there is a [claim](Self::claim), with a client whose first datagram came in by this
     /// interface; where there are too many, another one goes for it. Says whether one did.
     pub(super) fn begin(&mut self, flow: Flow, arrived_by: u32, now: Instant) -> (Id, bool) {
-        let (id, evicted) = self.sessions.insert(flow, Peer::opening(arrived_by), now);
+        let (id, evicted) = self.sessions.insert(flow, Peer::opening(arrived_by, now), now);
         let full = evicted.is_some();
         self.end(evicted, SessionEnding::Evicted);
         self.note();
@@ -159,22 +149,25 @@ impl Relay {
         }
     }
 
-    /// Ends the session that is to [go first](Table::evict); says whether there was one.
-    pub(super) fn evict(&mut self) -> bool {
-        let evicted = self.sessions.evict();
-        let any = evicted.is_some();
-        self.end(evicted, SessionEnding::Evicted);
-        any
+    /// Ends an open session, whose descriptor and local port are free then; says whether there was one to
+    /// [go](Table::evict_if). One that is being dialled for may have neither yet: to end it may help nobody.
+    pub(super) fn evict_open(&mut self) -> bool {
+        self.evict_if(|peer| matches!(peer, Peer::Open(_)))
     }
 
-    /// Ends another session for this one, as [`evict`](Self::evict) does; says whether there was one.
+    /// The same for this session, which is being dialled for, if it is not over.
     pub(super) fn evict_for(&mut self, id: Id, now: Instant) -> bool {
         self.sessions.touch(id, now);
-        let waits = self.sessions.get(id).is_some();
-        if !waits {
-            return false;
-        }
-        let evicted = self.sessions.evict_other(id);
+        self.sessions.get(id).is_some() && self.evict_open()
+    }
+
+    /// Ends the session that is to [go first](Table::evict); says whether there was one.
+    fn evict(&mut self) -> bool {
+        self.evict_if(|_| true)
+    }
+
+    fn evict_if(&mut self, will_do: impl Fn(&Peer) -> bool) -> bool {
+        let evicted = self.sessions.evict_if(will_do);
         let any = evicted.is_some();
         self.end(evicted, SessionEnding::Evicted);
         any

@@ -229,8 +229,8 @@ where
         }
         let spare = match Spare::take() {
             Ok(spare) => spare,
-            // A session that was not used for longest has a descriptor that this one can use.
-            Err(_) if self.relay.evict() => {
+            // An open session has a descriptor that this one can use.
+            Err(_) if self.relay.evict_open() => {
                 ran_out(self.relay.held(), now);
                 self.say_crowded(now);
                 Spare::take().map_err(|_| Unbegun::TurnedAway)?

@@ -159,16 +159,15 @@ impl<T> Table<T> {
         self.remove_at(self.first_to_go()?)
     }
 
-    /// The same, of all but this one, which was used last.
-    pub(crate) fn evict_other(&mut self, id: Id) -> Option<T> {
-        let first = self.first_to_go().filter(|place| *place != id.place);
-        self.remove_at(first.or(self.answered.oldest).filter(|place| *place != id.place)?)
-    }
-
-    /// The session that is to be evicted next, and when it was last used.
-    pub(crate) fn next_evicted(&self) -> Option<(&T, Instant)> {
-        let entry = self.slots[self.first_to_go()? as usize].entry.as_ref()?;
-        Some((&entry.value, entry.used))
+    /// The same, where that session will do. Where it will not, the one that was not used for longest of those that got an
+    /// answer goes if it does, and else none: constant time, too.
+    pub(crate) fn evict_if(&mut self, will_do: impl Fn(&T) -> bool) -> Option<T> {
+        let mut candidates = [self.first_to_go(), self.answered.oldest].into_iter().flatten();
+        let place = candidates.find(|place| {
+            let entry = self.slots[*place as usize].entry.as_ref();
+            entry.is_some_and(|entry| will_do(&entry.value))
+        })?;
+        self.remove_at(place)
     }
 
     fn first_to_go(&self) -> Option<u32> {

@@ -115,6 +115,8 @@ enum Step {
     End(usize),
     Expire,
     Evict,
+    /// A session of a client with an even number.
+    EvictEven,
 }
 
 fn step() -> impl Strategy<Value = (u64, Step)> {
@@ -125,6 +127,7 @@ fn step() -> impl Strategy<Value = (u64, Step)> {
         1 => (0..64_usize).prop_map(Step::End),
         2 => Just(Step::Expire),
         1 => Just(Step::Evict),
+        1 => Just(Step::EvictEven),
     ];
     (0..40_u64, step)
 }
@@ -149,12 +152,22 @@ impl Model {
         self.0.len() - self.1.len()
     }
 
-    fn evict(&mut self) -> Option<Flow> {
+    fn first_to_go(&self) -> Option<usize> {
         let mut flows = self.0.iter().map(|(flow, _)| flow);
-        let index = match self.unanswered() > self.0.len() / 4 {
+        match self.unanswered() > self.0.len() / 4 {
             true => flows.position(|flow| !self.1.contains(flow)),
             false => flows.next().map(|_| 0),
-        };
+        }
+    }
+
+    fn evict(&mut self) -> Option<Flow> {
+        self.first_to_go().map(|index| self.remove(index))
+    }
+
+    fn evict_if(&mut self, will_do: impl Fn(&Flow) -> bool) -> Option<Flow> {
+        let answered = self.0.iter().position(|(flow, _)| self.1.contains(flow));
+        let mut candidates = [self.first_to_go(), answered].into_iter().flatten();
+        let index = candidates.find(|index| will_do(&self.0[*index].0));
         index.map(|index| self.remove(index))
     }
 
@@ -223,9 +236,11 @@ proptest! {
                     prop_assert_eq!(table.expire(now), None);
                 }
                 Step::Evict => {
-                    let next = table.next_evicted().map(|(flow, _)| *flow);
-                    let evicted = table.evict();
-                    prop_assert_eq!((evicted, evicted), (next, model.evict()));
+                    prop_assert_eq!(table.evict(), model.evict());
+                }
+                Step::EvictEven => {
+                    let even = |flow: &Flow| flow.client.port() % 2 == 0;
+                    prop_assert_eq!(table.evict_if(even), model.evict_if(even));
                 }
             }
             prop_assert!(table.len() <= limit);
