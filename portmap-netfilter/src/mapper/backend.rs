@@ -8,7 +8,7 @@ use portmap_rules::{Layout, Ledger, Policy, Prepared, Ruleset};
 #[cfg(test)]
 use super::mock::Mock;
 use super::{owned::OwnedIptables, settled::SettledNftables};
-use crate::{Difference, Iptables, IptablesTools, IptablesVariant, Nftables, TableOwner};
+use crate::{Difference, Iptables, IptablesTools, IptablesVariant, Nftables, OwnerLock};
 
 /// The way to the kernel.
 #[derive(Debug)]
@@ -20,10 +20,10 @@ pub(super) enum Backend {
 }
 
 impl Backend {
-    pub(super) fn open(policy: &Policy) -> Result<Self, Error> {
+    pub(super) fn open(policy: &Policy, lock: &Arc<OwnerLock>) -> Result<Self, Error> {
         Ok(match policy.layout {
             Layout::Nftables => {
-                Self::Nftables(SettledNftables::new(Nftables::open(TableOwner::Socket)?))
+                Self::Nftables(SettledNftables::new(Nftables::open_locked(Arc::clone(lock))?))
             }
             Layout::Iptables => {
                 Self::Iptables(OwnedIptables::new(Iptables::open(IptablesTools::find()?)?))

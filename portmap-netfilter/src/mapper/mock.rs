@@ -75,7 +75,7 @@ fn mapper(prefix: &str) -> (RulesMapper, Mock) {
         way: Way::open(&policy, None).unwrap(),
         backend: Backend::Mock(mock.clone()),
         conntrack: Conntrack::open().unwrap(),
-        lock: OwnerLock::acquire(&policy.prefix).unwrap(),
+        lock: Arc::new(OwnerLock::acquire(&policy.prefix).unwrap()),
     };
     (RulesMapper::begin(policy, kernel), mock)
 }

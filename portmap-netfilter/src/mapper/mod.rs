@@ -24,6 +24,8 @@ mod task;
 mod unowned;
 mod way;
 
+use std::sync::Arc;
+
 use portmap_core::{Error, ErrorKind, Lease, PortMapper, Publish};
 use portmap_rules::{Network, Policy};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -93,8 +95,8 @@ impl RulesMapper {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn open_with(policy: Policy, settings: HostSettings) -> Result<Self, Error> {
-        let lock = OwnerLock::acquire(&policy.prefix)?;
-        let backend = Backend::open(&policy)?;
+        let lock = Arc::new(OwnerLock::acquire(&policy.prefix)?);
+        let backend = Backend::open(&policy, &lock)?;
         let kernel = Kernel {
             way: Way::open(&policy, backend.variant())?,
             lock,

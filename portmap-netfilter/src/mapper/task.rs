@@ -1,6 +1,6 @@
 //! The task that owns the rules.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use portmap_core::{Binding, Error, Protocol, Reservation, WithCauses};
 use portmap_rules::{Edit, Entry, Interface, Ledger, Network, Policy};
@@ -56,7 +56,7 @@ pub(super) struct Kernel {
     pub(super) backend: Backend,
     pub(super) way: Way,
     pub(super) conntrack: Conntrack,
-    pub(super) lock: OwnerLock,
+    pub(super) lock: Arc<OwnerLock>,
 }
 
 impl Task {

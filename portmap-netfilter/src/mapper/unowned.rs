@@ -3,6 +3,7 @@
 
 use std::{
     process::Command,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -74,7 +75,7 @@ fn mapper() -> RulesMapper {
         way: Way::open(&policy, None).unwrap(),
         backend: Backend::Nftables(SettledNftables::new(Nftables::open_before_owners().unwrap())),
         conntrack: Conntrack::open().unwrap(),
-        lock: OwnerLock::acquire(&policy.prefix).unwrap(),
+        lock: Arc::new(OwnerLock::acquire(&policy.prefix).unwrap()),
     };
     RulesMapper::begin(policy, kernel)
 }

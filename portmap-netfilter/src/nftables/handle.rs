@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::{NftablesError, session::Session};
 #[cfg(all(test, feature = "netns"))]
 use crate::netlink::Transport;
-use crate::{Difference, DriftWatch, authors::Authors, netlink::Socket, worker::Worker};
+use crate::{Difference, DriftWatch, OwnerLock, authors::Authors, netlink::Socket, worker::Worker};
 
 /// nftables in one network namespace, over one socket.
 ///
@@ -50,6 +50,13 @@ impl Nftables {
         let socket = Socket::open().map_err(NftablesError::Open)?;
         let port = socket.port();
         Self::with(port, Session::new(socket, owner))
+    }
+
+    /// As [`open`](Self::open), for tables that end with the socket. Whoever waits for the lock gets it when they have.
+    pub(crate) fn open_locked(lock: Arc<OwnerLock>) -> Result<Self, NftablesError> {
+        let socket = Socket::open().map_err(NftablesError::Open)?;
+        let port = socket.port();
+        Self::with(port, Session::new(socket, TableOwner::Socket).locked_by(lock))
     }
 
     /// As on a kernel that knows no owners of tables, in the network namespace of the calling thread.

@@ -1,6 +1,6 @@
 //! The thread's side: a socket, and what was made through it.
 
-use std::{borrow::Cow, collections::BTreeSet, io};
+use std::{borrow::Cow, collections::BTreeSet, io, sync::Arc};
 
 use nix::errno::Errno;
 use portmap_rules::{Change, Layout, Ruleset, TableId, Transaction};
@@ -14,7 +14,7 @@ use super::{
     undo::undo,
 };
 use crate::{
-    Difference,
+    Difference, OwnerLock,
     netlink::{Ack, Answer, Transport, ask},
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Session {
     registry: Registry,
     /// Tables of which it is not known what is in force.
     in_doubt: BTreeSet<TableId>,
+    /// The last thing to go: the name of the tables is free once the socket that owns them is closed.
+    lock: Option<Arc<OwnerLock>>,
 }
 
 impl Session {
@@ -38,7 +40,14 @@ impl Session {
             unowned: false,
             registry: Registry::default(),
             in_doubt: BTreeSet::new(),
+            lock: None,
         }
+    }
+
+    /// The same, for who owns the name of its tables by this lock.
+    pub(super) fn locked_by(mut self, lock: Arc<OwnerLock>) -> Self {
+        self.lock = Some(lock);
+        self
     }
 
     /// On a kernel that knows no owners.

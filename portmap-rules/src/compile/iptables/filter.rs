@@ -8,7 +8,7 @@ use crate::{
     compile::{
         Plan,
         write::{
-            ESTABLISHED, INVALID, REWRITTEN, comes_in, comes_in_elsewhere, from_elsewhere,
+            ESTABLISHED, INVALID, REWRITTEN, comes_in, comes_in_elsewhere, from, from_elsewhere,
             goes_out, goes_out_elsewhere, to_elsewhere, to_host,
         },
     },
@@ -31,6 +31,10 @@ pub(super) fn table(plan: &Plan<'_>, policy: &Policy) -> Table {
     let mut received = Chain::regular();
     let mut onward = Chain::regular();
     onward.push(Purpose::Next, [], Target::Jump(ct.clone()));
+    // Here and not in raw, where a rule that names no bridge would outlive a killed owner.
+    if let Some(net) = plan.mapped().filter(|_| plan.translated().next().is_some()) {
+        onward.push(Purpose::MappedSource, [from(net)], Target::Drop);
+    }
     if let Some([arriving, leaving]) = &invalid {
         received.push(Purpose::Invalid, [INVALID], Target::Jump(arriving.clone()));
         onward.push(Purpose::Invalid, [INVALID], Target::Jump(leaving.clone()));

@@ -21,9 +21,6 @@ pub(super) fn table(plan: &Plan<'_>, policy: &Policy) -> Table {
         let foreign = [from(plan.loopback()), comes_in_elsewhere(Interface::LO)];
         chain.push(Purpose::LoopbackSourceGuard, foreign, Target::Drop);
     }
-    if let Some(net) = plan.mapped().filter(|_| plan.translated().next().is_some()) {
-        chain.push(Purpose::MappedSource, [from(net)], Target::Drop);
-    }
     for claim in plan.translated() {
         if let Some(host) = claim.loopback_host() {
             let foreign = [to_host(host), comes_in_elsewhere(Interface::LO), claim.at_host_ports()];
