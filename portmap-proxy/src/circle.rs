@@ -5,9 +5,7 @@
 
 use std::{
     collections::HashSet,
-    fs,
-    net::IpAddr,
-    os::unix::fs::MetadataExt,
+    net::{IpAddr, SocketAddr},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +14,7 @@ use std::{
 
 use portmap_core::{Binding, Endpoint, Error, ErrorKind, Port, PortRange};
 
-use crate::source::own_address_toward;
+use crate::udp::{Namespace, is_own};
 
 /// What leads from a port of this host to one of this host, of all that this process serves. Mostly nothing does.
 static SERVED: Mutex<Vec<(u64, Passage)>> = Mutex::new(Vec::new());
@@ -27,8 +25,8 @@ struct Passage {
     binding: Binding,
     /// Those of its endpoint's addresses that are this host's.
     own: Vec<IpAddr>,
-    /// The network namespace whose addresses these are; unknown without `/proc`.
-    namespace: Option<(u64, u64)>,
+    /// The network namespace whose addresses these are.
+    namespace: Namespace,
 }
 
 /// Bindings that are served and lead to no circle. Dropping it says that they are served no more.
@@ -36,6 +34,8 @@ struct Passage {
 pub(crate) struct Passages {
     id: u64,
     bindings: Vec<Binding>,
+    /// That of their ports.
+    namespace: Namespace,
 }
 
 impl Passages {
@@ -46,14 +46,25 @@ impl Passages {
     pub(crate) fn enter(bindings: Vec<Binding>) -> Result<Self, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        replace(id, &bindings)?;
-        Ok(Self { id, bindings })
+        let namespace = Namespace::current();
+        replace(id, passages(&bindings, namespace, is_own_here))?;
+        Ok(Self { id, bindings, namespace })
     }
 
     /// The same, leading to another container from now on. Where that makes a circle, nothing changes.
+    ///
+    /// The kernel tells of the calling thread's network namespace alone. Where that is not the one of the ports, their host has
+    /// the addresses that it was found to have before.
     pub(crate) fn lead_to(&mut self, endpoint: Endpoint) -> Result<(), Error> {
         let led = |binding: &Binding| binding.clone().to(endpoint);
-        replace(self.id, &self.bindings.iter().map(led).collect::<Vec<_>>())
+        let (led, namespace) = (self.bindings.iter().map(led).collect::<Vec<_>>(), self.namespace);
+        let entering = if namespace == Namespace::current() {
+            passages(&led, namespace, is_own_here)
+        } else {
+            let known = known_in(namespace);
+            passages(&led, namespace, |ip| ip.is_loopback() || known.contains(&ip))
+        };
+        replace(self.id, entering)
     }
 
     /// They are served as long as this process lives.
@@ -80,13 +91,12 @@ impl Drop for Passages {
 /// # Errors
 /// [`Invalid`](ErrorKind::Invalid), with the bindings in question.
 pub fn not_to_itself(bindings: &[Binding]) -> Result<(), Error> {
-    let entering = passages(bindings);
+    let entering = passages(bindings, Namespace::current(), is_own_here);
     check(&entering, served().iter().map(|(_, passage)| passage))
 }
 
 /// Has these be what one publish serves.
-fn replace(id: u64, bindings: &[Binding]) -> Result<(), Error> {
-    let entering = passages(bindings);
+fn replace(id: u64, entering: Vec<Passage>) -> Result<(), Error> {
     let mut served = served();
     check(&entering, served.iter().filter(|(of, _)| *of != id).map(|(_, passage)| passage))?;
     served.retain(|(of, _)| *of != id);
@@ -94,8 +104,12 @@ fn replace(id: u64, bindings: &[Binding]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Those of the bindings that lead back to this host.
-fn passages(bindings: &[Binding]) -> Vec<Passage> {
+/// Those of the bindings that lead back to this host, which is the one of `namespace` and has its `own` addresses.
+fn passages(
+    bindings: &[Binding],
+    namespace: Namespace,
+    is_own: impl Fn(IpAddr) -> bool,
+) -> Vec<Passage> {
     // Most often one endpoint has them all: the kernel is asked once for each address.
     let addrs: HashSet<_> =
         bindings.iter().flat_map(|to| to.endpoint().addrs().collect::<Vec<_>>()).collect();
@@ -103,8 +117,6 @@ fn passages(bindings: &[Binding]) -> Vec<Passage> {
     if own.is_empty() {
         return Vec::new();
     }
-    let namespace = fs::metadata("/proc/thread-self/ns/net").ok();
-    let namespace = namespace.map(|namespace| (namespace.dev(), namespace.ino()));
     let passages = bindings.iter().map(|binding| Passage {
         binding: binding.clone(),
         own: binding.endpoint().addrs().filter(|ip| own.contains(ip)).collect(),
@@ -190,11 +202,16 @@ fn leads_into(from: &Passage, ports: PortRange, to: &Passage) -> Option<PortRang
     PortRange::new(two.container_port(first)?, two.container_port(last)?).ok()
 }
 
-/// Whether an address is one of this host's: to itself it would speak from that address, or it is a loopback one.
-///
-/// Being able to bind it says less: where `net.ipv4.ip_nonlocal_bind` is on, any address can be bound. No packet is sent.
-fn is_own(ip: IpAddr) -> bool {
-    ip.is_loopback() || own_address_toward(ip).is_ok_and(|source| source == ip)
+/// Whether an address is one of this host's, in the calling thread's network namespace.
+fn is_own_here(ip: IpAddr) -> bool {
+    is_own(SocketAddr::new(ip, 0))
+}
+
+/// The addresses of a namespace's host that what is served there leads to.
+fn known_in(namespace: Namespace) -> HashSet<IpAddr> {
+    let served = served();
+    let there = served.iter().filter(|(_, passage)| passage.namespace == namespace);
+    there.flat_map(|(_, passage)| passage.own.iter().copied()).collect()
 }
 
 fn served() -> MutexGuard<'static, Vec<(u64, Passage)>> {
@@ -232,6 +249,26 @@ mod tests {
             binding(Tcp, "::1", "1996", "80"),
         ];
         not_to_itself(&fine).unwrap();
+    }
+
+    #[test]
+    fn a_retarget_from_another_namespace_goes_by_what_is_known_of_the_ports_own() {
+        const OWN: [u8; 4] = [192, 0, 2, 2];
+        let namespace = Namespace::ANOTHER;
+        let lead = |id, ports, to, endpoint: [u8; 4]| {
+            let bindings = vec![binding(Protocol::Tcp, "*", ports, to).to(endpoint.into())];
+            let own = passages(&bindings, namespace, |ip| ip == IpAddr::from(OWN));
+            replace(id, own).map(|()| Passages { id, bindings, namespace })
+        };
+        let mut one = lead(u64::MAX - 1, "1000", "2000", OWN).unwrap();
+        let mut two = lead(u64::MAX - 2, "2000", "1000", [192, 0, 2, 3]).unwrap();
+        // The kernel would say, of here, that it is nobody's.
+        assert_eq!(two.lead_to(OWN.into()).unwrap_err().kind(), ErrorKind::Invalid);
+        one.lead_to(OWN.into()).unwrap();
+        assert!(two.lead_to(OWN.into()).is_err());
+        assert!(two.lead_to([127, 0, 0, 1].into()).is_err());
+        drop(one);
+        two.lead_to([127, 0, 0, 1].into()).unwrap();
     }
 
     /// Each with each would be 900 million comparisons, and take half a minute in this build.

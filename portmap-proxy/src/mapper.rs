@@ -17,6 +17,7 @@ use crate::{
     pressure::Pressure,
     serving::Serving,
     settings::Settings,
+    share::BUDGET,
     tcp::accept::Accept,
     udp::{Circles, Namespace, Serve},
     watch::{BindingStats, Registry, spans},
@@ -130,6 +131,8 @@ where
         for reserved in reserved {
             let target = serving.target(reserved.binding().endpoint());
             let counters = self.common.registry.add(reserved.binding());
+            // It ends with the listeners and what they carry; the numbers may be kept for longer.
+            let share = BUDGET.share_of(reserved.binding());
             let (settings, pressure) = (Arc::clone(&settings), Arc::clone(&self.common.pressure));
             if reserved.binding().protocol() == Protocol::Udp {
                 let dialled_here = (!self.common.dials_sessions_elsewhere).then(|| target.clone());
@@ -138,9 +141,11 @@ where
                     ForwardSession::new(self.session_dial.clone(), target, settings, pressure);
                 let service = self.session_layer.layer(forward);
                 each_port(reserved, |socket, port| {
-                    let (service, counters) = (service.clone(), Arc::clone(&counters));
+                    let (service, share) = (service.clone(), Arc::clone(&share));
+                    let counters = Arc::clone(&counters);
                     let (settings, circles) = (&self.common.settings, circles.clone());
-                    let serve = Serve::new(socket, port, service, settings, counters, circles);
+                    let serve =
+                        Serve::new(socket, port, service, settings, counters, share, circles);
                     serve.map(|serve| datagrams.push(serve))
                 })?;
             } else {
@@ -149,8 +154,15 @@ where
                 let service = self.layer.layer(forward);
                 let container_ports = reserved.binding().container_ports();
                 let (binding, sockets) = reserved.serve()?;
-                let accept =
-                    Accept::new(sockets, container_ports, service, pressure, settings, counters);
+                let accept = Accept::new(
+                    sockets,
+                    container_ports,
+                    service,
+                    pressure,
+                    settings,
+                    counters,
+                    share,
+                );
                 listeners.push(accept.map_err(|error| not_served(&binding, error))?);
             }
         }

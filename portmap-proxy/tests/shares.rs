@@ -6,12 +6,12 @@ mod support;
 use std::{
     future::Future,
     net::{SocketAddr, UdpSocket as Blocking},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use portmap_core::Lease;
-use portmap_proxy::{BindingStats, ProxyMapper};
+use portmap_proxy::{BindingStats, Connection, ProxyMapper};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{addr, container, publish, publish_udp, udp_container};
 use tokio::{
@@ -21,6 +21,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tower::util::MapRequestLayer;
 
 /// What a client that is not held up waits for its answer: a turn of the proxy's on a busy machine.
 const SOON: Duration = Duration::from_millis(1500);
@@ -41,7 +42,7 @@ fn limit(descriptors: u64) {
     setrlimit(Resource::Nofile, Rlimit { current: Some(descriptors), maximum }).unwrap();
 }
 
-fn stats(mapper: &ProxyMapper, lease: &Lease) -> BindingStats {
+fn stats<L>(mapper: &ProxyMapper<L>, lease: &Lease) -> BindingStats {
     let of = |stats: &BindingStats| stats.binding == lease.bindings()[0];
     mapper.stats().into_iter().find(of).expect("published")
 }
@@ -148,6 +149,41 @@ fn silent_connections_to_one_port_leave_the_others_their_share() {
         let greeted = greet(silent);
         assert!(timeout(2 * SOON, async { while !call(addr(&one)).await {} }).await.is_ok());
         greeted.abort();
+    });
+}
+
+#[test]
+fn numbers_that_are_kept_of_a_released_port_keep_no_share() {
+    const CLIENTS: u64 = 80;
+    alone(300, async {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&kept);
+        let mapper = ProxyMapper::new().layer(MapRequestLayer::new(move |client: Connection| {
+            keep.lock().unwrap().push(client.progress());
+            client
+        }));
+        let (web, silent) = (container().await, container().await);
+        let released = publish(&mapper, &web).await;
+        let _web = greet(web);
+        assert!(call(addr(&released)).await);
+        released.release().await.unwrap();
+        assert_eq!((kept.lock().unwrap().len(), mapper.stats().len()), (1, 1));
+        let alone = publish(&mapper, &silent).await;
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            clients.push(TcpStream::connect(addr(&alone)).await.unwrap());
+        }
+        let settled = async {
+            loop {
+                let stats = stats(&mapper, &alone);
+                if stats.active == CLIENTS || stats.over_share > 0 {
+                    return stats;
+                }
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let stats = timeout(10 * SOON, settled).await.expect("15 s passed");
+        assert_eq!((stats.active, stats.over_share), (CLIENTS, 0), "{stats:?}");
     });
 }
 

@@ -9,6 +9,8 @@ use std::{
     time::Instant,
 };
 
+use portmap_core::{Binding, Protocol};
+
 use super::{Held, Rule, look::Look, relief::Crowd};
 use crate::seldom::Seldom;
 
@@ -82,8 +84,14 @@ impl Budget {
         }
     }
 
-    /// A share for one more binding, in which so many take for themselves: the ports of a UDP binding do.
-    pub(crate) fn share(&'static self, parties: usize) -> Arc<Share> {
+    /// A share for one more binding. It is to live as long as the binding's listeners and what they carry.
+    pub(crate) fn share_of(&'static self, binding: &Binding) -> Arc<Share> {
+        let udp = binding.protocol() == Protocol::Udp;
+        self.share(if udp { binding.host_ports().len() } else { 1 })
+    }
+
+    /// The same for one in which so many take for themselves: the ports of a UDP binding do.
+    pub(super) fn share(&'static self, parties: usize) -> Arc<Share> {
         self.bindings.fetch_add(1, Relaxed);
         self.parties.fetch_add(parties, Relaxed);
         // Its listening sockets are others' descriptors.
@@ -182,9 +190,11 @@ impl Share {
         }
         let of_binding = self.taken.fetch_add(units, Relaxed) + units;
         let taken = self.budget.taken.fetch_add(units, Relaxed) + units;
+        // Who comes while another thread takes the first look has nothing to go by, and is let in.
+        let unknown = self.budget.limit() == 0;
         let (rule, own) = (self.budget.rule(), own + units);
-        let admitted = rule.admits(own, of_binding, taken);
-        if rule.is_short(own, of_binding, taken) {
+        let admitted = unknown || rule.admits(own, of_binding, taken);
+        if !unknown && rule.is_short(own, of_binding, taken) {
             self.budget.relieve(own, now);
         }
         if !admitted {
@@ -305,6 +315,19 @@ mod tests {
         let share = budget.share(1);
         assert!(share.take(1000, Instant::now()).is_some());
         assert_eq!((budget.limit(), share.taken()), (0, 0));
+    }
+
+    #[test]
+    fn who_comes_during_the_first_look_is_let_in() {
+        let now = Instant::now();
+        let budget: &'static Budget = Box::leak(Box::new(Budget::new()));
+        let (one, two) = (budget.share(1), budget.share(1));
+        // Another thread is about to look.
+        assert!(budget.is_due(&budget.looked, 0, now));
+        let claims = [&one, &two].map(|share| share.take(1000, now));
+        assert!(claims.iter().all(Option::is_some));
+        budget.learn(Look { limit: 1000, open: Open::Exactly(0) });
+        assert!(one.take(2, now).is_none());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
 };
 
 use header::Header;
-pub(crate) use transparent::{connect_from, connected_from, own_address_toward};
+pub(crate) use transparent::{connect_from, connected_from};
 
 /// Who the container is told is calling: [`ProxyMapper::source_address`](crate::ProxyMapper::source_address).
 ///

@@ -49,7 +49,7 @@ pub(super) fn can_show(client: SocketAddr, container: SocketAddr) -> bool {
 }
 
 /// The address from which this host speaks to another one; to one of its own that is the address itself.
-pub(crate) fn own_address_toward(ip: IpAddr) -> io::Result<IpAddr> {
+fn own_address_toward(ip: IpAddr) -> io::Result<IpAddr> {
     let any: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

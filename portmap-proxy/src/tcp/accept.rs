@@ -10,16 +10,16 @@ use tokio::{
     time,
 };
 use tower::Service;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use crate::{
     Connection, ForwardError,
-    caught::{Panicked, caught},
+    caught::{Panicked, Panics, caught},
     pressure::{Backoff, Pressure, is_exhaustion},
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
-    share::{BUDGET, CONNECTION, Claim, ran_out, tell_used_up},
+    share::{BUDGET, CONNECTION, Claim, Share, ran_out, tell_used_up},
     spare::{Spare, make_room},
     tcp::connection::Abortive,
     tcp::listener::{Listener, Pending},
@@ -36,6 +36,7 @@ pub(crate) struct Accept<S> {
     /// Whether connections have what their listeners have.
     inherited: bool,
     counters: Arc<Counters>,
+    share: Arc<Share>,
 }
 
 impl<S> Accept<S>
@@ -52,6 +53,7 @@ where
         pressure: Arc<Pressure>,
         settings: Arc<Settings>,
         counters: Arc<Counters>,
+        share: Arc<Share>,
     ) -> io::Result<Self> {
         // What is set on a listener its connections inherit. With many ports that is most of what opening them takes, and
         // most of them nobody calls: there it is set on each connection.
@@ -60,7 +62,16 @@ where
             settings.tune(SockRef::from(&sockets[0]))?;
         }
         let listener = Listener::new(sockets)?;
-        Ok(Self { listener, container_ports, service, pressure, settings, inherited, counters })
+        Ok(Self {
+            listener,
+            container_ports,
+            service,
+            pressure,
+            settings,
+            inherited,
+            counters,
+            share,
+        })
     }
 
     /// Serves until told to stop; then frees the port and lets open connections end, within the limit.
@@ -68,7 +79,7 @@ where
         let mut told = pin!(orders.next());
         let mut connections = JoinSet::new();
         let mut backoff = Backoff::new();
-        let mut failed = Seldom::default();
+        let (mut failed, mut panics) = (Seldom::default(), Panics::of("connection"));
         let mut held_up = HeldUp::default();
         loop {
             select! {
@@ -82,7 +93,9 @@ where
                         told.set(orders.next());
                     }
                 },
-                Some(ended) = connections.join_next() => log(ended, &mut failed, &self.counters),
+                Some(ended) = connections.join_next() => {
+                    log(ended, &mut failed, &mut panics, &self.counters);
+                }
                 accepted = self.accept(&mut held_up) => match accepted {
                     Ok(Some((served, attended))) => {
                         held_up = HeldUp::default();
@@ -94,8 +107,7 @@ where
                     Ok(None) => held_up = HeldUp::default(),
                     Err(Refused::Panicked(panicked)) => {
                         held_up = HeldUp::default();
-                        self.counters.panicked();
-                        error!(error = %panicked, "the service of a connection panicked");
+                        panics.note(&panicked, &self.counters, Instant::now());
                         task::consume_budget().await;
                     }
                     Err(Refused::Service(error)) => {
@@ -111,7 +123,7 @@ where
                         if is_exhaustion(&error) {
                             held_up.count(&self.counters);
                             make_room();
-                            ran_out(self.counters.share().taken(), Instant::now());
+                            ran_out(self.share.taken(), Instant::now());
                             if backoff.is_fresh() {
                                 warn!(%error, "no client can be accepted for the moment");
                             }
@@ -121,11 +133,12 @@ where
                 },
             }
         }
-        let Self { listener, settings, counters, .. } = self;
+        // The share counts until the connections have ended.
+        let Self { listener, settings, counters, share: _share, .. } = self;
         listener.close().await;
         let drained = time::timeout(settings.drain_limit, async {
             while let Some(ended) = connections.join_next().await {
-                log(ended, &mut failed, &counters);
+                log(ended, &mut failed, &mut panics, &counters);
             }
         });
         if drained.await.is_err() {
@@ -192,7 +205,7 @@ where
     /// The descriptors of one more connection, once the binding may have them. Where one of its own ends the loop comes round
     /// and asks again at once; it is here that others' are waited for. `None` where no client waits any more.
     async fn claim(&self, client: &mut Pending<'_>, held_up: &mut HeldUp) -> Option<Claim> {
-        let share = self.counters.share();
+        let share = &self.share;
         let mut backoff = Backoff::new();
         loop {
             let now = Instant::now();
@@ -204,7 +217,7 @@ where
                 return None;
             }
             held_up.count(&self.counters);
-            held_up.by_share(&self.counters, now);
+            held_up.by_share(&self.counters, share.taken(), now);
             BUDGET.relieve(share.taken(), now);
             backoff.wait().await;
         }
@@ -227,11 +240,11 @@ impl HeldUp {
         }
     }
 
-    fn by_share(&mut self, counters: &Counters, now: Instant) {
+    fn by_share(&mut self, counters: &Counters, taken: usize, now: Instant) {
         if !std::mem::replace(&mut self.over_share, true) {
             counters.over_share();
         }
-        self.told = self.told || tell_used_up(counters, counters.share().taken(), now);
+        self.told = self.told || tell_used_up(counters, taken, now);
     }
 }
 
@@ -242,7 +255,12 @@ enum Refused {
 }
 
 /// One line a second stands for all connections that failed: a container that is down has many clients.
-fn log(ended: Result<Result<(), BoxError>, JoinError>, failed: &mut Seldom, counters: &Counters) {
+fn log(
+    ended: Result<Result<(), BoxError>, JoinError>,
+    failed: &mut Seldom,
+    panics: &mut Panics,
+    counters: &Counters,
+) {
     match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -254,9 +272,6 @@ fn log(ended: Result<Result<(), BoxError>, JoinError>, failed: &mut Seldom, coun
             }
         }
         Err(cut) if cut.is_cancelled() => {}
-        Err(panicked) => {
-            counters.panicked();
-            error!(error = %panicked, "the service of a connection panicked");
-        }
+        Err(panicked) => panics.note(&panicked, counters, Instant::now()),
     }
 }

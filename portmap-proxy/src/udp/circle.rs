@@ -43,6 +43,9 @@ pub(super) struct Served {
 }
 
 impl Namespace {
+    #[cfg(test)]
+    pub(crate) const ANOTHER: Self = Self(Some((0, 0)));
+
     /// That of the calling thread.
     pub(crate) fn current() -> Self {
         let file = fs::metadata("/proc/thread-self/ns/net");

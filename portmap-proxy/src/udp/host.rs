@@ -14,9 +14,10 @@ use crate::pressure::is_exhaustion;
 /// Whether an address is this host's: it would speak to it from there. A link-local one is looked
 /// for in its zone.
 ///
-/// It is asked of the kernel, in the calling thread's network namespace: four system calls, and no
+/// Being able to bind it says less: where `net.ipv4.ip_nonlocal_bind` is on, any address can be
+/// bound. It is asked of the kernel, in the calling thread's network namespace: four system calls, and no
 /// packet. Where the kernel cannot be asked for lack of descriptors, the answer is yes.
-pub(super) fn is_own(addr: SocketAddr) -> bool {
+pub(crate) fn is_own(addr: SocketAddr) -> bool {
     let ip = addr.ip().to_canonical();
     if ip.is_loopback() {
         return true;

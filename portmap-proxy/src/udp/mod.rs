@@ -21,5 +21,6 @@ mod waiting;
 pub(crate) use circle::{Circles, Namespace};
 pub use dial::UdpDial;
 pub use forward::{Carried, Exchanged, ForwardSession, SessionEnding};
+pub(crate) use host::is_own;
 pub(crate) use serve::Serve;
 pub use session::Session;

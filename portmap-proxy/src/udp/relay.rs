@@ -27,7 +27,7 @@ use super::{
 use crate::{
     Side,
     settings::Settings,
-    share::{BUDGET, Held, SessionClaim, tell_used_up},
+    share::{BUDGET, Held, SessionClaim, Share, tell_used_up},
     watch::Counters,
 };
 
@@ -58,6 +58,7 @@ impl Relay {
         settings: &Settings,
         news: mpsc::UnboundedSender<News>,
         counters: Arc<Counters>,
+        share: Arc<Share>,
         circles: &Circles,
     ) -> io::Result<Self> {
         tune_listener(&socket)?;
@@ -70,7 +71,7 @@ impl Relay {
             socket,
             sessions: Table::new(settings.session_limit, settings.session_idle),
             waiting: 0,
-            held: Held::new(Arc::clone(counters.share())),
+            held: Held::new(share),
             news,
             counters,
         })

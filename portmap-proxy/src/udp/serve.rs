@@ -17,7 +17,7 @@ use tokio::{
     time,
 };
 use tower::Service;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use super::{
     Session, SessionEnding,
@@ -28,13 +28,14 @@ use super::{
     relay::Relay,
     session::{News, Opening},
     table::{Flow, Id},
-    unbegun::{Unbegun, guarded},
+    unbegun::Unbegun,
 };
 use crate::{
+    caught::{Panics, caught},
     seldom::Seldom,
     serving::{Orders, Told},
     settings::Settings,
-    share::ran_out,
+    share::{Share, ran_out},
     spare::Spare,
     tcp::connection::canonical,
     watch::{Attended, Counters, attend},
@@ -56,6 +57,7 @@ pub(crate) struct Serve<S> {
     refused: Seldom,
     failed: Seldom,
     unanswerable: Seldom,
+    panics: Panics,
     counters: Arc<Counters>,
     circles: Circles,
 }
@@ -73,11 +75,19 @@ where
         service: S,
         settings: &Settings,
         counters: Arc<Counters>,
+        share: Arc<Share>,
         circles: Circles,
     ) -> io::Result<Self> {
         let (news, inbox) = mpsc::unbounded_channel();
         Ok(Self {
-            relay: Relay::new(socket, settings, news.clone(), Arc::clone(&counters), &circles)?,
+            relay: Relay::new(
+                socket,
+                settings,
+                news.clone(),
+                Arc::clone(&counters),
+                share,
+                &circles,
+            )?,
             container_port,
             service,
             drain_limit: settings.drain_limit,
@@ -88,6 +98,7 @@ where
             refused: Seldom::default(),
             failed: Seldom::default(),
             unanswerable: Seldom::default(),
+            panics: Panics::of("session"),
             counters,
             circles,
         })
@@ -177,7 +188,7 @@ where
         self.counters.dropped(datagrams);
         match why {
             Unbegun::TurnedAway => self.counters.turned_away(),
-            Unbegun::Panicked => {}
+            Unbegun::Panicked(panicked) => self.panics.note(&panicked, &self.counters, now),
             Unbegun::Unanswerable(why) => {
                 self.counters.unanswerable(datagrams);
                 if let Some(count) = self.unanswerable.count(now) {
@@ -205,11 +216,12 @@ where
     /// Begins a session where the service is ready for it. Where it is not, the datagram is lost: there is no backlog
     /// to leave it in that the datagrams of other sessions would not have to go through too.
     fn begin(&mut self, flow: Flow, arrived_by: u32, now: Instant) -> Result<Id, Unbegun> {
-        let (mut service, ready) = guarded(&self.counters, || {
+        let (mut service, ready) = caught(|| {
             let mut service = self.service.clone();
             let ready = service.poll_ready(&mut Context::from_waker(Waker::noop()));
             (service, ready)
-        })?;
+        })
+        .map_err(Unbegun::Panicked)?;
         match ready {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => {
@@ -253,7 +265,8 @@ where
         let session = Session::new(ends, self.container_port, opening, spare, counters);
         let attended = Attended::new(session.meter());
         // Where it panics, `over` tells of the session's end.
-        let served = guarded(&self.counters, || attended.in_span(|| service.call(session)))?;
+        let served = caught(|| attended.in_span(|| service.call(session)));
+        let served = served.map_err(Unbegun::Panicked)?;
         let service = self.services.spawn(async move {
             let _over = over;
             attend(served, attended).await
@@ -291,10 +304,7 @@ where
                 }
             }
             Err(evicted) if evicted.is_cancelled() => {}
-            Err(panicked) => {
-                self.counters.panicked();
-                error!(error = %panicked, "the service of a session panicked");
-            }
+            Err(panicked) => self.panics.note(&panicked, &self.counters, Instant::now()),
         }
     }
 

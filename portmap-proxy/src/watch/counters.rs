@@ -1,7 +1,5 @@
 //! What is counted of one binding.
 
-use std::sync::Arc;
-
 use portmap_core::{Binding, BoxError, Protocol};
 
 use super::{
@@ -10,10 +8,7 @@ use super::{
     facade::{Histogram, Labels, Stopwatch},
     tally::{Level, Tally},
 };
-use crate::{
-    Carried, Side,
-    share::{BUDGET, Share},
-};
+use crate::{Carried, Side};
 
 /// What the numbers are called in the `metrics` facade.
 pub(super) mod name {
@@ -35,8 +30,6 @@ pub(super) mod name {
 #[derive(Debug)]
 pub(crate) struct Counters {
     binding: Binding,
-    /// Its part of the process's descriptors: what is counted there stands for what may be.
-    share: Arc<Share>,
     opened: Tally,
     active: Level,
     waited: Tally,
@@ -73,7 +66,6 @@ impl Counters {
         };
         Self {
             binding: binding.clone(),
-            share: BUDGET.share(if udp { binding.host_ports().len() } else { 1 }),
             opened: tally(name::OPENED),
             active: Level::new(labels.gauge(name::ACTIVE)),
             waited: tally(name::WAITED),
@@ -93,10 +85,6 @@ impl Counters {
 
     pub(crate) fn binding(&self) -> &Binding {
         &self.binding
-    }
-
-    pub(crate) fn share(&self) -> &Arc<Share> {
-        &self.share
     }
 
     /// A connection or a session begins.
@@ -169,7 +157,7 @@ impl Counters {
         self.unanswerable.add(datagrams);
     }
 
-    pub(super) fn stats(&self) -> BindingStats {
+    pub(crate) fn stats(&self) -> BindingStats {
         BindingStats {
             binding: self.binding.clone(),
             opened: self.opened.count(),
