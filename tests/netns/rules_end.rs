@@ -90,6 +90,17 @@ async fn runtime_end(policy: Policy) -> Result<(), BoxError> {
     Ok(())
 }
 
+/// The thread that speaks to nftables has the prefix until it is done, which may be after its runtime has ended.
+async fn once_free(policy: Policy) -> Result<RulesMapper, BoxError> {
+    let begin = Instant::now();
+    loop {
+        match RulesMapper::open_with(policy.clone(), HostSettings::Managed) {
+            Err(error) if error.kind() == ErrorKind::Busy && begin.elapsed().as_secs() < 8 => {}
+            opened => return Ok(opened?),
+        }
+    }
+}
+
 /// The runtime ends while the rules are being changed: before, in the middle of it or just after.
 async fn runtime_end_half_way(policy: Policy) -> Result<(), BoxError> {
     let lab = Lab::new().await?;
@@ -102,7 +113,7 @@ async fn runtime_end_half_way(policy: Policy) -> Result<(), BoxError> {
         let program = move || -> Result<(), BoxError> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let mapper = RulesMapper::open_with(policy, HostSettings::Managed)?;
+                let mapper = once_free(policy).await?;
                 let change = async {
                     let attached = mapper.attach(network).await?;
                     Ok::<_, portmap::Error>((attached, mapper.publish(wanted).await?))

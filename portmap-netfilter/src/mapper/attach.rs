@@ -36,20 +36,22 @@ impl Task {
             self.leaving.remove(place);
             return Ok(());
         }
-        if self.overdue.keep(bridge) && !self.ledger.networks().contains(&network) {
+        let overdue = self.overdue.keep(bridge);
+        let is_same = overdue && self.ledger.networks().contains(&network);
+        if overdue && !is_same {
             // What is there is another network, which has to go first after all.
             if let Err(error) = self.withdraw(bridge).await {
                 self.overdue.push(Order::Detach { bridge, reply: None });
                 return Err(error);
             }
         }
-        self.enter(network).await
+        self.enter(network, is_same).await
     }
 
-    /// Has a network in force. Where the books have it already, what could not be detached is looked after again.
-    async fn enter(&mut self, network: Network) -> Result<(), Error> {
+    /// Has a network in force. One that could not be detached is in the books, and looked after again.
+    async fn enter(&mut self, network: Network, is_there: bool) -> Result<(), Error> {
         let bridge = network.bridge();
-        if !self.ledger.networks().contains(&network) {
+        if !is_there {
             self.change(Edit { attach: vec![network.clone()], ..Edit::default() }).await?;
         }
         // Only now: a setting that lets packets to 127.0.0.1 pass has its guard in force.
