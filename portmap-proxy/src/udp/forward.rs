@@ -155,7 +155,11 @@ where
 {
     let again = dial.clone();
     let mut dialled = connect(dial, request, settings.dial_limit, pressure, spare).await;
-    for _ in 0..ATTEMPTS_AT_A_PORT {
+    for attempt in 0..ATTEMPTS_AT_A_PORT {
+        if attempt > 0 {
+            // Between fork and exec a process that is being started keeps a closed port.
+            time::sleep(Duration::from_millis(2 << attempt)).await;
+        }
         if !dialled.as_ref().is_err_and(is_out_of_ports) || !opening.make_room().await {
             break;
         }
