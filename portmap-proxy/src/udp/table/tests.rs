@@ -239,7 +239,7 @@ proptest! {
                     prop_assert_eq!(table.evict(), model.evict());
                 }
                 Step::EvictEven => {
-                    let even = |flow: &Flow| flow.client.port() % 2 == 0;
+                    let even = |flow: &Flow| flow.client.port().is_multiple_of(2);
                     prop_assert_eq!(table.evict_if(even), model.evict_if(even));
                 }
             }
